@@ -1,0 +1,87 @@
+# Every task of the project. `make` alone lists them. Check is the default; a target that changes files says so.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+UV := .cache/uv/bin/uv
+PATHS := agent api apps bootstrap contract generator tests webui
+GROUPS := generator agent api webui-tiny compositions local emulator train uv
+
+# Each environment is a folder whose stamp is newer than the lock it was installed from.
+LOCAL := .venv-local/bin/.installed
+EMULATOR := .venv-emulator/bin/.installed
+DEV := .venv/bin/.installed
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(LOCAL) $(EMULATOR) ## Run the whole service on this machine and draw a picture (ONCE=1: stop after it)
+	@exec .venv-local/bin/python -m bootstrap.local $(if $(ONCE),--once) $(if $(PROMPT),--prompt "$(PROMPT)")
+
+.PHONY: test
+test: $(DEV) $(EMULATOR) lint types check ## Run lint, types, drift checks and the fast tests
+	.venv/bin/pytest
+
+.PHONY: lint
+lint: $(DEV) ## Check style
+	.venv/bin/ruff check $(PATHS)
+	.venv/bin/ruff format --check --quiet $(PATHS)
+
+.PHONY: types
+types: $(DEV) ## Check types, strictly
+	.venv/bin/mypy $(PATHS)
+
+.PHONY: check
+check: $(DEV) ## Fail when a generated file differs from its source
+	.venv/bin/python generator/render.py --check
+
+.PHONY: diff
+diff: $(DEV) ## Show what `make render` would change
+	.venv/bin/python generator/render.py --diff
+
+.PHONY: render
+render: $(DEV) ## Write the generated files (changes files)
+	.venv/bin/python generator/render.py
+
+.PHONY: fix
+fix: $(DEV) ## Mend style where it can be done mechanically (changes files)
+	.venv/bin/ruff check --fix $(PATHS)
+	.venv/bin/ruff format $(PATHS)
+
+.PHONY: bench
+bench: $(DEV) $(EMULATOR) ## Measure speed
+	.venv/bin/pytest -m bench -s tests
+
+.PHONY: lock
+lock: $(UV) ## Compile pyproject.toml's groups into requirements/ (changes files)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev -o requirements/dev.txt
+	for group in $(GROUPS); do \
+	  constraint=$$([ $$group = emulator ] || echo "--constraint requirements/dev.txt"); \
+	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	    $$constraint --group $$group -o requirements/$$group.txt; \
+	done
+
+.PHONY: clean
+clean: ## Remove environments and caches
+	rm -rf .venv .venv-* .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .run
+
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Darkroom needs Python 3.11 or newer, this is %d.%d: run `make PYTHON=python3.12 …`" % sys.version_info[:2])'
+	$(PYTHON) -m venv .cache/uv
+	.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+define environment
+$(1)/bin/.installed: requirements/$(2).txt $(UV)
+	@echo "Installing requirements/$(2).txt into $(1)"
+	@[ -x $(1)/bin/python ] || $(UV) venv --quiet --python $(PYTHON) $(1)
+	@VIRTUAL_ENV=$(1) $(UV) pip sync --quiet --require-hashes $$<
+	@touch $$@
+endef
+$(eval $(call environment,.venv,dev))
+$(eval $(call environment,.venv-local,local))
+$(eval $(call environment,.venv-emulator,emulator))
