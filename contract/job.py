@@ -1,0 +1,271 @@
+"""A job as it travels: what the API publishes to the input topic and what an agent receives from its queue."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from contract import keys
+
+MAX_ID_LENGTH = 128
+MAX_PREFIX_LENGTH = 512
+# Identifiers become part of S3 keys: no slash, and no name that consists of dots alone.
+_ID = re.compile(rf"(?!\.+$)[A-Za-z0-9._-]{{1,{MAX_ID_LENGTH}}}")
+
+# The fields that the guidance's oldest form hides among the scripts; they are the job's header and not for the web UI.
+HEADER_FIELDS = frozenset({"task", "sd_model_checkpoint", "id_task", "uid", "save_dir", "image_link", "sd_vae"})
+
+
+class Task(StrEnum):
+    """The kinds of work a job can ask for, as the guidance spells them."""
+
+    TEXT_TO_IMAGE = "text-to-image"
+    IMAGE_TO_IMAGE = "image-to-image"
+    EXTRA_SINGLE_IMAGE = "extra-single-image"
+    EXTRA_BATCH_IMAGES = "extra-batch-images"
+    PIPELINE = "pipeline"
+
+
+# The guidance's code has this spelling, its documents the plural.
+_TASK_ALIASES = {"extra-batch-image": Task.EXTRA_BATCH_IMAGES}
+
+SDWEBUI_TASKS = frozenset(Task) - {Task.PIPELINE}
+TASKS_BY_RUNTIME_TYPE = {"sdwebui": SDWEBUI_TASKS, "comfyui": frozenset({Task.PIPELINE})}
+
+
+class Form(StrEnum):
+    """The form of request a job came in; it decides the shape of the answer, the output document and the callback."""
+
+    SEED = "seed"
+    V1ALPHA1 = "v1alpha1"
+    V1ALPHA2 = "v1alpha2"
+    V1 = "v1"
+
+
+class InvalidJobError(ValueError):
+    """A message or request that can never become a job; `problems` names everything that is wrong with it."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit of work for one runtime.
+
+    Attributes:
+        id: The client's name for the job.
+        runtime: The runtime that serves it.
+        content: The inference server's request body (A1111 body or ComfyUI graph); empty when `content_ref` is set.
+        prefix: The folder in the output bucket that the job's folder is put into; may be empty.
+        context: Any JSON of the client's, echoed in the callback.
+        created_at: When the job was accepted, if the publisher said so.
+        content_ref: The S3 key, in the output bucket, of a content too large for a message.
+    """
+
+    id: str
+    runtime: str
+    task: Task
+    content: dict[str, Any]
+    prefix: str = "output"
+    context: Any = field(default_factory=dict)
+    form: Form = Form.V1
+    created_at: datetime | None = None
+    content_ref: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of what the job asks for: equal for a repeated request, whenever it is made."""
+        asked = [self.id, self.task, self.prefix, self.context, self.form, self.content, self.content_ref]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """The name of the job's record.
+
+        `/v1` sees to it that an id is used once. Clients of the older forms may send another request under an old id,
+        as they always could, so there the request itself is part of the name ("~" occurs in no id).
+        """
+        return self.id if self.form is Form.V1 else f"{self.id}~{self.digest[:12]}"
+
+    @property
+    def folder(self) -> str:
+        """The folder of the job's outputs in the bucket, without a slash at its end."""
+        return keys.folder(self.prefix, self.id)
+
+    def image_key(self, number: int, extension: str) -> str:
+        """Return the S3 key of the job's image `number` (from 1): the same for every attempt at the job.
+
+        The guidance puts four random hex digits between id and number; ours come from the request instead.
+        """
+        return f"{self.folder}/{self.id}-{self.digest[:4]}-{number}{extension}"
+
+    @property
+    def document_key(self) -> str:
+        """The S3 key of the output document, `.out`, in the form that the job came in."""
+        name = "response" if self.form is Form.SEED else f"{self.id}-{self.digest[:4]}"
+        return f"{self.folder}/{name}.out"
+
+    @property
+    def model(self) -> str | None:
+        """The checkpoint that a Stable Diffusion job asks for, or None for whatever its runtime has loaded."""
+        scripts = self.content.get("alwayson_scripts")
+        name = scripts.get("sd_model_checkpoint") if isinstance(scripts, dict) else None
+        return name if isinstance(name, str) and name else None
+
+
+def encode(job: Job) -> str:
+    """Return the message body for `job`: the guidance's `{"metadata", "content"}` and a few fields more."""
+    metadata: dict[str, Any] = {
+        "id": job.id,
+        "runtime": job.runtime,
+        "tasktype": job.task,
+        "prefix": job.prefix,
+        "context": job.context,
+        "form": job.form,
+    }
+    if job.created_at:
+        metadata["created_at"] = job.created_at.isoformat()
+    if job.content_ref:
+        metadata["content_ref"] = job.content_ref
+    return json.dumps({"metadata": metadata, "content": job.content}, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode(body: str, runtime: str) -> Job:
+    """Return the job in the body of a queue message, whoever published it.
+
+    Understood are our own messages and the guidance's (all versions), bare or in the envelope of an SNS notification.
+
+    Args:
+        body: The SQS message body.
+        runtime: The runtime whose queue it came from: messages of the oldest form name none.
+
+    Raises:
+        InvalidJobError: The body is not a job; nothing but that is ever raised.
+    """
+    try:
+        message = json.loads(body)
+        if isinstance(message, dict) and message.get("Type") == "Notification" and "Message" in message:
+            message = json.loads(message["Message"])
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidJobError(f"the message is not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise InvalidJobError("the message is not a JSON object")
+    if "metadata" in message:
+        return _from_metadata(message, runtime)
+    if isinstance(message.get("alwayson_scripts"), dict):
+        return _from_seed(message, runtime)
+    raise InvalidJobError("the message has neither `metadata` and `content` nor `alwayson_scripts`")
+
+
+def _from_metadata(message: dict[str, Any], runtime: str) -> Job:
+    metadata, content = message["metadata"], message.get("content", {})
+    if not isinstance(metadata, dict):
+        raise InvalidJobError("`metadata` is not an object")
+    problems = [] if isinstance(content, dict) else ["`content` is not an object"]
+    prefix = metadata.get("prefix", "output")
+    form = metadata.get("form", Form.V1ALPHA2)
+    if form not in list(Form):
+        problems.append(f"`metadata.form` must be one of {', '.join(Form)}")
+    named = metadata.get("runtime")
+    return build(
+        id=metadata.get("id"),
+        # The guidance's second version says "legacy" in the messages of its older form.
+        runtime=runtime if named is None or named == "legacy" else named,
+        task=metadata.get("tasktype"),
+        content=content,
+        prefix=prefix,
+        context=metadata.get("context", {}),
+        form=form,
+        created_at=metadata.get("created_at"),
+        content_ref=metadata.get("content_ref"),
+        problems=problems,
+    )
+
+
+def _from_seed(message: dict[str, Any], runtime: str) -> Job:
+    scripts = message["alwayson_scripts"]
+    return build(
+        id=scripts.get("id_task"),
+        runtime=runtime,
+        task=scripts.get("task"),
+        content={name: value for name, value in message.items() if name != "s3_output_path"},
+        prefix="",
+        context={},
+        form=Form.SEED,
+    )
+
+
+def build(
+    *,
+    id: Any,  # noqa: A002 - the field's name
+    runtime: Any,
+    task: Any,
+    content: Any,
+    prefix: Any,
+    context: Any,
+    form: Any,
+    created_at: Any = None,
+    content_ref: Any = None,
+    problems: list[str] | None = None,
+) -> Job:
+    """Return a job made of values from outside, checked.
+
+    Raises:
+        InvalidJobError: Names every problem, in the terms of the request.
+    """
+    problems = list(problems or [])
+    # The guidance never checked ids: numbers were used, and work.
+    name = str(id) if isinstance(id, int) and not isinstance(id, bool) else id
+    if not isinstance(name, str) or not _ID.fullmatch(name):
+        problems.append(f"the id must be 1 to {MAX_ID_LENGTH} letters, digits, '.', '_' or '-'")
+    if not isinstance(runtime, str) or not runtime:
+        problems.append("the runtime must be a name")
+    kind = _TASK_ALIASES.get(task, task) if isinstance(task, str) else task
+    if not isinstance(kind, str) or kind not in set(Task):
+        problems.append(f"the task must be one of {', '.join(Task)}")
+    if not isinstance(content, dict):
+        problems.append("the content must be an object")
+    parts = prefix.strip("/").split("/") if isinstance(prefix, str) else [".."]
+    if (
+        not isinstance(prefix, str)
+        or len(prefix) > MAX_PREFIX_LENGTH
+        or not prefix.isprintable()
+        or "\\" in prefix
+        or {".", ".."} & set(parts)
+        or parts[0] == keys.JOBS
+    ):
+        problems.append(
+            f"the prefix must be a folder of at most {MAX_PREFIX_LENGTH} characters, without '.' or '..' parts, "
+            f"and not `{keys.JOBS}`"
+        )
+    if content_ref is not None and not (
+        isinstance(content_ref, str)
+        and content_ref.startswith((f"{keys.JOBS}/{name}/", f"{keys.JOBS}/{name}~"))
+        and content_ref.endswith(f"/{keys.CONTENT}")
+    ):
+        problems.append("`content_ref` must point to the content in the job's own record")
+    created = None
+    if created_at is not None:
+        try:
+            created = datetime.fromisoformat(created_at)
+            created = created if created.tzinfo else created.replace(tzinfo=UTC)
+        except (TypeError, ValueError):
+            problems.append("`created_at` is not an ISO 8601 time")
+    if problems:
+        raise InvalidJobError(*dict.fromkeys(problems))
+    return Job(
+        id=str(name),
+        runtime=str(runtime).lower(),  # runtimes are named in lower case; clients of the guidance write both
+        task=Task(str(kind)),
+        content=content,
+        prefix="/".join(part for part in parts if part),
+        context=context,
+        form=Form(form),
+        created_at=created,
+        content_ref=content_ref,
+    )

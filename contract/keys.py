@@ -1,0 +1,31 @@
+"""Where a job's objects live in the output bucket.
+
+Two trees: `jobs/<key>/` is the job's record; `<prefix>/<id>/` holds what the client asked for, under the names that
+the guidance's clients know.
+"""
+
+JOBS = "jobs"
+# The routing table: which runtimes there are, written by the composition, read by the API.
+RUNTIMES = "config/runtimes.json"
+
+JOB = "job.json"
+CONTENT = "content.json"
+STARTED = "started.json"
+PROGRESS = "progress.json"
+CANCEL = "cancel.json"
+RESULT = "result.json"
+
+
+def record(key: str, name: str = "") -> str:
+    """Return the S3 key of the object `name` in the record of the job `key`, or the record's folder without a name."""
+    return f"{JOBS}/{key}/{name}"
+
+
+def folder(prefix: str, job_id: str) -> str:
+    """Return the folder of a job's outputs, without a slash at its end: `<prefix>/<id>`, or `<id>` without a prefix."""
+    return f"{prefix}/{job_id}" if prefix else job_id
+
+
+def url(bucket: str, key: str) -> str:
+    """Return the `s3://` URL that clients of the guidance are given."""
+    return f"s3://{bucket}/{key}"
