@@ -1,12 +1,12 @@
-"""Where a job's objects live in the output bucket.
+"""Where objects live in S3: a job's in the output bucket, the routing table in the configuration bucket.
 
 Two trees: `jobs/<key>/` is the job's record; `<prefix>/<id>/` holds what the client asked for, under the names that
 the guidance's clients know.
 """
 
 JOBS = "jobs"
-# The routing table: which runtimes there are, written by the composition, read by the API.
-RUNTIMES = "config/runtimes.json"
+# In the configuration bucket: which runtimes there are, written by the composition, read by the API.
+RUNTIMES = "runtimes.json"
 
 JOB = "job.json"
 CONTENT = "content.json"
