@@ -58,15 +58,15 @@ def topic(api: Manifest, purpose: str) -> Manifest:
 
 def output_bucket(api: Manifest) -> dict[str, Manifest]:
     """Return the bucket of pictures and job records; unless the claim says so, deleting the claim leaves it."""
-    outputs = api["spec"].get("outputs", {})
-    delete = outputs.get("deletionPolicy") == "Delete"
+    outputs = api["spec"]["outputs"]
+    delete = outputs["deletionPolicy"] == "Delete"
     rules = [half_uploads()]
     if days := outputs.get("retentionDays"):
         rules.append(
             {"id": "retention", "status": "Enabled", "filter": [{"prefix": ""}], "expiration": [{"days": days}]}
         )
     made = bucket(api, "outputs", rules, force_destroy=delete)
-    if origins := outputs.get("corsAllowedOrigins"):
+    if origins := outputs["corsAllowedOrigins"]:
         rule = {"allowedMethods": ["GET", "HEAD"], "allowedHeaders": ["*"], "allowedOrigins": origins}
         settings = {"bucket": bucket_name(api, "outputs"), "corsRule": [rule]}
         made["outputs-cors"] = managed(api, "s3", "BucketCorsConfiguration", "outputs", settings)
@@ -86,7 +86,7 @@ def config_bucket(api: Manifest) -> dict[str, Manifest]:
     settings = {
         "bucket": bucket_name(api, "config"),
         "key": "runtimes.json",
-        "content": json.dumps(api["spec"].get("runtimes", []), sort_keys=True),
+        "content": json.dumps(api["spec"]["runtimes"], sort_keys=True),
         "contentType": "application/json",
     }
     return {

@@ -72,10 +72,10 @@ def status(runtime: Manifest, observed: dict[str, Manifest]) -> dict[str, str]:
 
 def queue(runtime: Manifest, api: Manifest) -> Manifest:
     """Return the queue of the runtime's jobs."""
-    settings = runtime["spec"].get("queue", {})
+    settings = runtime["spec"]["queue"]
     redrive = {
         "deadLetterTargetArn": queue_arn(runtime, api, "-dead-letter"),
-        "maxReceiveCount": int(settings.get("maxReceiveCount", 5)),
+        "maxReceiveCount": int(settings["maxReceiveCount"]),
     }
     return managed(
         runtime,
@@ -83,8 +83,8 @@ def queue(runtime: Manifest, api: Manifest) -> Manifest:
         ("sqs", "Queue", "queue"),
         {
             "name": queue_name(runtime),
-            "visibilityTimeoutSeconds": settings.get("visibilityTimeoutSeconds", 120),
-            "messageRetentionSeconds": settings.get("retentionSeconds", 345600),
+            "visibilityTimeoutSeconds": settings["visibilityTimeoutSeconds"],
+            "messageRetentionSeconds": settings["retentionSeconds"],
             "receiveWaitTimeSeconds": 20,
             "redrivePolicy": json.dumps(redrive, sort_keys=True),
             "sqsManagedSseEnabled": True,

@@ -1,0 +1,134 @@
+"""Claims in, AWS resources out: the loop that Crossplane runs, with what it keeps in memory."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from crossplane.function.proto.v1 import run_function_pb2 as fnv1
+
+from bootstrap.local.admission import Admission
+from bootstrap.local.compositions import CompositionError, Compositions
+from bootstrap.local.provider import NotYetError, Provider
+
+Manifest = dict[str, Any]
+Identity = tuple[str, str, str]  # kind, namespace, name
+
+
+@dataclass
+class Composed:
+    """A claim with what was made for it, by the composition's names."""
+
+    claim: Manifest
+    resources: dict[str, Manifest] = field(default_factory=dict)
+
+
+class Reconciler:
+    """Brings AWS to what the claims ask for, and remembers what it made."""
+
+    def __init__(self, session: boto3.Session, admission: Admission, compositions: Compositions) -> None:
+        self._admission = admission
+        self._compositions = compositions
+        self._provider = Provider(session, self._at_provider)
+        self._composed: dict[Identity, Composed] = {}
+
+    def reconcile(self, claims: Iterable[Manifest]) -> None:
+        """Make, change and delete until AWS is what `claims` ask for.
+
+        Raises:
+            InvalidClaimError: A claim does not fit its definition; nothing was changed.
+            CompositionError: A composition refuses a claim; the others are reconciled.
+        """
+        admitted = [self._admission.admit(claim) for claim in claims if claim["kind"] in self._admission.kinds]
+        wanted = {identity(claim): claim for claim in admitted}
+        for gone in [key for key in self._composed if key not in wanted]:
+            self._delete(self._composed.pop(gone).resources)
+        for key, claim in wanted.items():
+            composed = self._composed.setdefault(key, Composed(claim))
+            composed.claim = claim | {"status": composed.claim.get("status", {})}
+        refusals: dict[Identity, str] = {}
+        # A claim may wait for the status of another, and for its own resources: at most once for each.
+        for _ in range(len(wanted) + 2):
+            changed = False
+            refusals = {}
+            for key, composed in self._composed.items():
+                try:
+                    changed |= self._step(composed)
+                except CompositionError as error:
+                    refusals[key] = str(error)
+            if not changed:
+                break
+        if refusals:
+            raise CompositionError(
+                "; ".join(f"{kind} {ns}/{name}: {why}" for (kind, ns, name), why in refusals.items())
+            )
+
+    def status(self, kind: str, name: str | None = None) -> Manifest:
+        """Return the status of the claim of `kind` called `name`, or of the only one; empty when there is none."""
+        found = [
+            composed.claim["status"]
+            for (its_kind, _, its_name), composed in self._composed.items()
+            if its_kind == kind and name in {None, its_name}
+        ]
+        return found[0] if found else {}
+
+    def config_map(self, name: str) -> dict[str, str] | None:
+        """Return the data of the composed ConfigMap `name`, once it is there."""
+        for composed in self._composed.values():
+            for manifest in composed.resources.values():
+                if manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"] == name:
+                    data: dict[str, str] = manifest["data"]
+                    return data
+        return None
+
+    def _step(self, composed: Composed) -> bool:
+        """Compose one claim and make what is new or different; return whether anything was."""
+        desired, status = self._compositions.compose(composed.claim, composed.resources, self._fetch)
+        kept = {name: item for name, item in composed.resources.items() if name in desired}
+        self._delete({name: item for name, item in composed.resources.items() if name not in desired})
+        changed = status != composed.claim["status"] or kept != composed.resources
+        composed.claim["status"] = status
+        composed.resources = kept
+        waiting = []
+        for name, manifest in desired.items():
+            if manifest == {key: part for key, part in kept.get(name, {}).items() if key != "status"}:
+                continue
+            try:
+                kept[name] = manifest | {"status": self._make(manifest)}
+                changed = True
+            except NotYetError as error:
+                waiting.append(str(error))
+        if waiting and not changed:
+            raise CompositionError("; ".join(waiting))
+        return changed
+
+    def _make(self, manifest: Manifest) -> Manifest:
+        return {"atProvider": self._provider.apply(manifest)} if _is_managed(manifest) else {}
+
+    def _delete(self, resources: dict[str, Manifest]) -> None:
+        for manifest in reversed(resources.values()):
+            if _is_managed(manifest):
+                self._provider.delete(manifest)
+
+    def _fetch(self, selector: fnv1.ResourceSelector) -> list[Manifest]:
+        found = self._composed.get((selector.kind, selector.namespace, selector.match_name))
+        return [found.claim] if found else []
+
+    def _at_provider(self, kind: str, name: str) -> Manifest | None:
+        for composed in self._composed.values():
+            for manifest in composed.resources.values():
+                if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name):
+                    observed: Manifest = manifest["status"]["atProvider"]
+                    return observed
+        return None
+
+
+def identity(manifest: Manifest) -> Identity:
+    """Return what tells `manifest` from every other."""
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata.get("namespace", "default"), metadata["name"]
+
+
+def _is_managed(manifest: Manifest) -> bool:
+    group, _, _ = str(manifest["apiVersion"]).partition("/")
+    return group.endswith(".aws.m.upbound.io")
