@@ -26,16 +26,17 @@ class Provider:
     """Makes and deletes managed resources.
 
     Args:
-        session: Where credentials, region and endpoint come from.
+        session: Where credentials and region come from.
+        endpoint_url: Where AWS is, if not where it always is.
         lookup: Returns the `status.atProvider` of the managed resource of a kind and name, for references; None when
             there is none yet.
     """
 
-    def __init__(self, session: boto3.Session, lookup: Lookup) -> None:
+    def __init__(self, session: boto3.Session, endpoint_url: str | None, lookup: Lookup) -> None:
         # Manifests are as untyped as these.
-        self._sns: Any = session.client("sns")
-        self._sqs: Any = session.client("sqs")
-        self._s3: Any = session.client("s3")
+        self._sns: Any = session.client("sns", endpoint_url=endpoint_url)
+        self._sqs: Any = session.client("sqs", endpoint_url=endpoint_url)
+        self._s3: Any = session.client("s3", endpoint_url=endpoint_url)
         self._region = session.region_name
         self._lookup = lookup
         self._apply: dict[str, Callable[[str, Manifest], Manifest]] = {

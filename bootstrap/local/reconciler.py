@@ -1,15 +1,14 @@
 """Claims in, AWS resources out: the loop that Crossplane runs, with what it keeps in memory."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 from crossplane.function.proto.v1 import run_function_pb2 as fnv1
 
 from bootstrap.local.admission import Admission
 from bootstrap.local.compositions import CompositionError, Compositions
-from bootstrap.local.provider import NotYetError, Provider
+from bootstrap.local.provider import Lookup, NotYetError, Provider
 
 Manifest = dict[str, Any]
 Identity = tuple[str, str, str]  # kind, namespace, name
@@ -24,12 +23,18 @@ class Composed:
 
 
 class Reconciler:
-    """Brings AWS to what the claims ask for, and remembers what it made."""
+    """Brings AWS to what the claims ask for, and remembers what it made.
 
-    def __init__(self, session: boto3.Session, admission: Admission, compositions: Compositions) -> None:
+    Args:
+        provider_of: Returns the provider, given how references to other managed resources are looked up.
+    """
+
+    def __init__(
+        self, provider_of: Callable[[Lookup], Provider], admission: Admission, compositions: Compositions
+    ) -> None:
         self._admission = admission
         self._compositions = compositions
-        self._provider = Provider(session, self._at_provider)
+        self._provider = provider_of(self._at_provider)
         self._composed: dict[Identity, Composed] = {}
 
     def reconcile(self, claims: Iterable[Manifest]) -> None:
