@@ -166,11 +166,6 @@ def _from_metadata(message: dict[str, Any], runtime: str) -> Job:
     metadata, content = message["metadata"], message.get("content", {})
     if not isinstance(metadata, dict):
         raise InvalidJobError("`metadata` is not an object")
-    problems = [] if isinstance(content, dict) else ["`content` is not an object"]
-    prefix = metadata.get("prefix", "output")
-    form = metadata.get("form", Form.V1ALPHA2)
-    if form not in list(Form):
-        problems.append(f"`metadata.form` must be one of {', '.join(Form)}")
     named = metadata.get("runtime")
     return build(
         id=metadata.get("id"),
@@ -178,12 +173,11 @@ def _from_metadata(message: dict[str, Any], runtime: str) -> Job:
         runtime=runtime if named is None or named == "legacy" else named,
         task=metadata.get("tasktype"),
         content=content,
-        prefix=prefix,
+        prefix=metadata.get("prefix", "output"),
         context=metadata.get("context", {}),
-        form=form,
+        form=metadata.get("form", Form.V1ALPHA2),
         created_at=metadata.get("created_at"),
         content_ref=metadata.get("content_ref"),
-        problems=problems,
     )
 
 
@@ -211,14 +205,13 @@ def build(
     form: Any,
     created_at: Any = None,
     content_ref: Any = None,
-    problems: list[str] | None = None,
 ) -> Job:
     """Return a job made of values from outside, checked.
 
     Raises:
         InvalidJobError: Names every problem, in the terms of the request.
     """
-    problems = list(problems or [])
+    problems = []
     # The guidance never checked ids: numbers were used, and work.
     name = str(id) if isinstance(id, int) and not isinstance(id, bool) else id
     if not isinstance(name, str) or not _ID.fullmatch(name):
@@ -243,6 +236,8 @@ def build(
             f"the prefix must be a folder of at most {MAX_PREFIX_LENGTH} characters, without '.' or '..' parts, "
             f"and not `{keys.JOBS}`"
         )
+    if form not in list(Form):
+        problems.append(f"the form must be one of {', '.join(Form)}")
     if content_ref is not None and not (
         isinstance(content_ref, str)
         and content_ref.startswith((f"{keys.JOBS}/{name}/", f"{keys.JOBS}/{name}~"))
@@ -257,7 +252,7 @@ def build(
         except (TypeError, ValueError):
             problems.append("`created_at` is not an ISO 8601 time")
     if problems:
-        raise InvalidJobError(*dict.fromkeys(problems))
+        raise InvalidJobError(*problems)
     return Job(
         id=str(name),
         runtime=str(runtime).lower(),  # runtimes are named in lower case; clients of the guidance write both

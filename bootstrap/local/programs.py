@@ -158,9 +158,9 @@ class Ports:
 
 
 def answers(url: str) -> bool:
-    """Return whether a GET of `url` answers 200."""
+    """Return whether a GET of `url` succeeds."""
     try:
-        return requests.get(url, timeout=1).status_code == requests.codes.ok
+        return requests.get(url, timeout=1).ok
     except requests.RequestException:
         return False
 
