@@ -1,0 +1,25 @@
+import argparse
+
+import uvicorn
+
+from api import log
+from api.app import create_app
+from api.aws import connect
+from api.settings import Settings
+
+
+def main() -> None:
+    """Serve the API until it is stopped."""
+    parser = argparse.ArgumentParser(prog="python -m api", description="Serve the job API.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    arguments = parser.parse_args()
+    log.configure()
+    app = create_app(Settings(), connect())
+    # Requests are logged by the application, which leaves out what clients send.
+    uvicorn.run(
+        app, host=arguments.host, port=arguments.port, access_log=False, log_level="warning", server_header=False
+    )
+
+
+main()

@@ -1,0 +1,54 @@
+from fastapi import FastAPI, Request, Response
+
+from api import console, jobs, legacy, problem
+from api.aws import Clients
+from api.edge import Edge
+from api.jobs import Desk
+from api.publisher import Publisher
+from api.record import Records
+from api.runtimes import RoutingTable
+from api.settings import Settings
+from api.state import States
+
+
+def create_app(settings: Settings, clients: Clients) -> FastAPI:
+    """Return the API, wired to the given AWS clients."""
+    bucket = settings.s3_output_bucket
+    table = RoutingTable(
+        clients,
+        settings.runtimes_bucket or bucket,
+        settings.runtimes_key,
+        settings.runtimes_refresh_seconds,
+    )
+    publisher = Publisher(clients, settings.sns_topic_arn, bucket)
+    records = Records(clients, bucket)
+    states = States(clients, records, bucket, settings.presign_seconds)
+
+    app = FastAPI(
+        title="Darkroom",
+        summary="Asynchronous GPU inference: hand a job in, pick its pictures up later.",
+        version="1",
+        docs_url=None,  # their pages load scripts from another origin
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=settings.max_body_bytes,
+    )
+    app.add_middleware(Edge)
+    for kind in problem.KINDS:
+        app.add_exception_handler(kind, _answer)
+    app.include_router(console.router(clients, bucket))
+    app.include_router(legacy.router(table, publisher, bucket))
+    app.include_router(jobs.router(table, Desk(records, publisher), records, states, bucket))
+    app.add_api_route("/healthz", _health, include_in_schema=False)
+    return app
+
+
+async def _answer(_request: Request, error: Exception) -> Response:
+    found = problem.problem(error)
+    if found is None:
+        raise error
+    return found.response()
+
+
+async def _health() -> dict[str, str]:
+    return {"status": "ok"}

@@ -1,0 +1,32 @@
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_sns import SNSClient
+
+# As many connections as the thread pool has threads, and an answer well before API Gateway gives up at 29 s.
+_CONFIG = Config(
+    max_pool_connections=40,
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The AWS services that the API talks to."""
+
+    s3: "S3Client"
+    sns: "SNSClient"
+
+
+def connect() -> Clients:
+    """Return clients as the environment describes them (`AWS_REGION`, `AWS_ENDPOINT_URL`, …)."""
+    # Links signed the older way do not work in every region.
+    signed = _CONFIG.merge(Config(signature_version="s3v4"))
+    return Clients(s3=boto3.client("s3", config=signed), sns=boto3.client("sns", config=_CONFIG))

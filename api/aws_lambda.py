@@ -1,0 +1,47 @@
+"""The API as a Lambda function behind an API Gateway REST API with proxy integration."""
+
+from functools import cache
+from typing import Any
+
+from mangum import Mangum
+from mangum.handlers.api_gateway import APIGateway
+
+from api import log
+from api.app import create_app
+from api.aws import connect
+from api.settings import Settings
+
+
+class RestProxy(APIGateway):
+    """Tells the application what API Gateway puts before its paths: the stage, or a custom domain's base path."""
+
+    @property
+    def scope(self) -> Any:
+        """The request, with what comes before the API's own paths as ASGI's `root_path`."""
+        scope = super().scope
+        whole: str = self.event["requestContext"].get("path", "").rstrip("/")
+        path = _path(self.event)
+        if not whole.endswith(path.rstrip("/")):
+            return scope
+        root = whole.removesuffix(path.rstrip("/"))
+        return {**scope, "path": root + path, "root_path": root}
+
+
+def _path(event: Any) -> str:
+    """Return the path within the API: the resource that matched, with its parameters filled in."""
+    path: str = event["resource"]
+    for name, value in (event.get("pathParameters") or {}).items():
+        path = path.replace(f"{{{name}+}}", value).replace(f"{{{name}}}", value)
+    return path
+
+
+@cache
+def _adapter() -> Mangum:
+    log.configure()
+    app = create_app(Settings(), connect())
+    return Mangum(app, lifespan="off", custom_handlers=[RestProxy])
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one request."""
+    return _adapter()(event, context)

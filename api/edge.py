@@ -1,0 +1,62 @@
+"""What happens to every request: one log line, and an answer even to what nobody expected."""
+
+import time
+import traceback
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+from botocore.exceptions import ClientError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.problem import Problem
+
+log = structlog.get_logger()
+
+
+class Edge:
+    """Middleware around the whole application. Nothing that a client sent is logged: no body, header, id or query."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on, and see what becomes of it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+
+        async def watched(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            log.error("request failed", **_cause(error))
+            if status:
+                raise
+            await Problem(500, "something went wrong on our side").response()(scope, receive, watched)
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                route=getattr(scope.get("route"), "path", None),
+                status=status,
+                seconds=round(time.perf_counter() - started, 4),
+            )
+
+
+def _cause(error: Exception) -> dict[str, Any]:
+    """Return where and why it failed, without the error's text, which may quote the request."""
+    frames = traceback.extract_tb(error.__traceback__)
+    here = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:]]
+    aws = {}
+    if isinstance(error, ClientError):
+        aws = {"code": error.response.get("Error", {}).get("Code"), "operation": error.operation_name}
+    return {"error": type(error).__name__, "at": here, **aws}

@@ -1,0 +1,147 @@
+"""Errors as clients see them: RFC 9457 problem details, everything that is wrong with a request at once."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004 - its name
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from api.routing import UnroutableError
+from contract.job import InvalidJobError
+
+RETRY_AFTER_SECONDS = 5
+MEDIA_TYPE = "application/problem+json"
+SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["path", "message"],
+                "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+_TRANSIENT_CODES = frozenset(
+    {
+        "ConditionalRequestConflict",
+        "InternalError",
+        "InternalFailure",
+        "KMSThrottling",
+        "KMSThrottlingException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttled",
+        "Throttling",
+        "ThrottledException",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """A request that cannot be served, and why.
+
+    Attributes:
+        status: The HTTP status.
+        detail: One sentence for people.
+        errors: What is wrong with which part of the request.
+        headers: Headers of the answer.
+        extra: Further members of the problem document.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+        self.extra = extra
+
+    def response(self) -> JSONResponse:
+        """Return the problem document."""
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = [{"path": path, "message": message} for path, message in self.errors]
+        return JSONResponse(document | self.extra, self.status, self.headers, MEDIA_TYPE)
+
+
+def unavailable(detail: str) -> Problem:
+    """Return the problem of a service that will be back."""
+    return Problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def problem(error: Exception) -> Problem | None:
+    """Return what a client is told of `error`, or None when it is a fault of ours that is nobody's business."""
+    found = None
+    match error:
+        case Problem():
+            found = error
+        case InvalidJobError():
+            found = Problem(422, str(error), errors=[("", each) for each in error.problems])
+        case UnroutableError():
+            runtimes = [each.model_dump(exclude_none=True) for each in error.available]
+            found = Problem(422, str(error), errors=[("runtime", str(error))], runtimes=runtimes)
+        case RequestValidationError():
+            found = _invalid(error.errors())
+        case HTTPException():
+            found = Problem(error.status_code, error.detail, headers=error.headers)
+        case ClientError() if _is_transient(error):
+            found = unavailable("a service that jobs depend on is busy; try again")
+        case ConnectionError() | HTTPClientError():
+            found = unavailable("a service that jobs depend on cannot be reached; try again")
+    return found
+
+
+# Everything that `problem` knows something about.
+KINDS = (Problem, InvalidJobError, UnroutableError, RequestValidationError, HTTPException, ClientError, BotoCoreError)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of the problems that an operation may answer with."""
+    content = {MEDIA_TYPE: {"schema": SCHEMA}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def _invalid(errors: Sequence[Any]) -> Problem:
+    if errors[0]["type"] == "json_invalid":
+        error = errors[0]
+        return Problem(400, f"the request body is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}")
+    found = [
+        (".".join(map(str, error["loc"])).removeprefix("body").lstrip("."), error["msg"].removeprefix("Value error, "))
+        for error in errors
+    ]
+    detail = "; ".join(f"{path}: {message}" if path else message for path, message in found)
+    return Problem(422, detail, errors=found)
+
+
+def _is_transient(error: ClientError) -> bool:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return error.response.get("Error", {}).get("Code") in _TRANSIENT_CODES or status >= 500 or status == 429

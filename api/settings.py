@@ -1,0 +1,31 @@
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contract import keys
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """What the API is told by its environment; a field's name in capitals is its variable.
+
+    The first two are the names of the guidance's Lambda. Region, credentials and endpoint are boto3's own `AWS_*`.
+
+    Attributes:
+        sns_topic_arn: The topic that jobs are published to.
+        s3_output_bucket: The bucket of pictures and job records.
+        runtimes_bucket: The bucket of the routing table; empty for the output bucket.
+        runtimes_key: The routing table's key.
+        runtimes_refresh_seconds: How old the routing table may get.
+        presign_seconds: How long a link to a picture is valid (on Lambda never longer than its role's credentials).
+        max_body_bytes: The largest request accepted; the default is what Lambda could take.
+    """
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    sns_topic_arn: str
+    s3_output_bucket: str
+    runtimes_bucket: str = ""
+    runtimes_key: str = keys.RUNTIMES
+    runtimes_refresh_seconds: float = 10
+    presign_seconds: int = 3600
+    max_body_bytes: int = 6 * MIB

@@ -1,0 +1,125 @@
+"""How a job fares, as its record tells."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from api.aws import Clients
+from api.record import Record, Records
+from contract import keys
+from contract.job import Task
+from contract.result import Failure, Result
+
+
+class Links(BaseModel):
+    """Where to go from here."""
+
+    self: str
+
+
+class Progress(BaseModel):
+    """How far a running job is, as far as its inference server tells.
+
+    Attributes:
+        progress: From 0 to 1.
+        eta_s: Seconds to go.
+        preview: The picture so far, as a `data:` URL.
+    """
+
+    progress: float = 0
+    step: int | None = None
+    steps: int | None = None
+    eta_s: float | None = None
+    preview: str | None = None
+
+
+class Image(BaseModel):
+    """A picture: a link that works for anybody until it expires, and its place in the bucket."""
+
+    url: str
+    s3: str
+    expires_at: datetime
+
+
+class JobState(BaseModel):
+    """A job and how it fares; what cannot be known yet is null."""
+
+    id: str
+    runtime: str | None = None
+    task: Task | None = None
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"] = "queued"
+    output_location: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    progress: Progress | None = None
+    images: list[Image] = []
+    seeds: list[int] = []
+    parameters: dict[str, Any] = {}
+    timings: dict[str, float] = {}
+    error: Failure | None = None
+    context: Any = None
+    links: Links
+
+
+class States:
+    """Reads the states of jobs."""
+
+    def __init__(self, clients: Clients, records: Records, bucket: str, presign_seconds: int) -> None:
+        self._s3 = clients.s3
+        self._records = records
+        self._bucket = bucket
+        self._presign_seconds = presign_seconds
+
+    def state(self, record: Record, links: Links) -> JobState:
+        """Return the state of the job that `record` is of: what was asked, and over it what came of it."""
+        known: dict[str, Any] = {"id": record.key.partition("~")[0], "links": links}
+        if recorded := self._read(record, keys.JOB):
+            known |= self._asked(recorded["message"])
+        if result := self._read(record, keys.RESULT):
+            known |= self._ended(Result.model_validate(result))
+        elif keys.STARTED in record.objects:
+            started = {"started_at": record.objects[keys.STARTED]} | (self._read(record, keys.STARTED) or {})
+            known |= started | {"status": "running", "progress": self._read(record, keys.PROGRESS)}
+        return JobState.model_validate(known)
+
+    def _read(self, record: Record, name: str) -> dict[str, Any] | None:
+        return self._records.read(record.key, name) if name in record.objects else None
+
+    def _asked(self, message: dict[str, Any]) -> dict[str, Any]:
+        metadata = message["metadata"]
+        return {
+            "runtime": metadata["runtime"],
+            "task": metadata["tasktype"],
+            "output_location": keys.url(self._bucket, keys.folder(metadata["prefix"], metadata["id"])),
+            "created_at": metadata["created_at"],
+            "context": metadata["context"],
+        }
+
+    def _ended(self, result: Result) -> dict[str, Any]:
+        told = result.model_dump(include={"runtime", "status", "started_at", "finished_at", "seeds", "parameters"})
+        # A message that was no job ends without a task, an output or a time; what was recorded stands then.
+        told |= {
+            name: value
+            for name, value in {
+                "task": result.task,
+                "created_at": result.created_at,
+                "output_location": result.output_url.rpartition("/")[0],
+            }.items()
+            if value
+        }
+        return told | {
+            "images": [self._image(s3) for s3 in [*result.images, *result.masks]],
+            "timings": result.timings,
+            "error": result.failure,
+            "context": result.context,
+        }
+
+    def _image(self, s3: str) -> Image:
+        bucket, _, key = s3.removeprefix("s3://").partition("/")
+        expires_at = datetime.now(UTC) + timedelta(seconds=self._presign_seconds)
+        url = self._s3.generate_presigned_url(
+            "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=self._presign_seconds
+        )
+        return Image(url=url, s3=s3, expires_at=expires_at)
