@@ -1,0 +1,1 @@
+"""Trains the tiny text-to-image model from nothing but procedural pictures: `python -m webui.tiny.train --help`."""
