@@ -1,0 +1,209 @@
+"""From a Config to the text of every file that is generated from it. Nothing here reads or writes anything."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from generator import names, reference, tree
+from generator.composition import Api, composition
+from generator.model import Config, Runtime
+
+Manifest = dict[str, Any]
+
+# Namespaces that every cluster has.
+KUBERNETES_NAMESPACES = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
+
+# Sync waves. The root Application waits for each of its Applications' wave, so the APIs exist before the claims, and a
+# runtime's queue is asked for before its pods. Add-ons come before all of these.
+APIS_WAVE, CLAIMS_WAVE, RUNTIMES_WAVE = 10, 20, 30
+
+# Whether the Application is pruned or deleted: data goes with these objects, so somebody has to say yes.
+# https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/#resource-pruning-with-confirmation
+ASK_BEFORE_DELETION = {"argocd.argoproj.io/sync-options": "Prune=confirm,Delete=confirm"}
+
+# The name of the chart in the guidance's repositories, which is asked for where a repository has several.
+GUIDANCE_CHART = "sd-on-eks"
+
+
+def build(config: Config, cluster: str, source: str) -> tree.Files:
+    """Return the files of one cluster.
+
+    Args:
+        cluster: Path of the cluster's folder.
+        source: Path of its config.yaml. Both are relative to the repository's root.
+    """
+    runtimes = list(config.runtimes.values())
+    used = {names.PLATFORM_NAMESPACE} | {runtime.namespace for runtime in runtimes}
+    applications = f"{cluster}/rendered/applications"
+    claims = f"{cluster}/rendered/claims"
+    manifests = {
+        f"{applications}/{names.CROSSPLANE_APIS}.yaml": crossplane_apis_application(config),
+        f"{applications}/{names.CLAIMS}.yaml": claims_application(config, claims),
+        f"{claims}/inference-api.yaml": inference_api(config),
+    }
+    for namespace in used - KUBERNETES_NAMESPACES:
+        manifests[f"{claims}/namespaces/{namespace}.yaml"] = namespace_manifest(namespace)
+    for runtime in runtimes:
+        manifests[f"{claims}/runtimes/{runtime.name}.yaml"] = inference_runtime(config, runtime)
+        manifests[f"{applications}/runtimes/{runtime.name}.yaml"] = runtime_application(config, runtime)
+    return {path: tree.yaml_text(manifest, source) for path, manifest in manifests.items()}
+
+
+def build_shared(apis: Iterable[Api]) -> tree.Files:
+    """Return the files that are generated once for all clusters."""
+    compositions = {
+        f"{api.folder}/composition.yaml": tree.yaml_text(
+            composition(api), f"{api.folder}/compose.py and {api.folder}/definition.yaml"
+        )
+        for api in apis
+    }
+    return compositions | {
+        "clusters/config.schema.json": reference.schema_text(),
+        "docs/reference.md": reference.markdown(),
+    }
+
+
+def namespace_manifest(name: str) -> Manifest:
+    """Return a Namespace, which is there before anything that goes into it."""
+    annotations = {"argocd.argoproj.io/sync-wave": "0", **ASK_BEFORE_DELETION}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}}
+
+
+def inference_api(config: Config) -> Manifest:
+    """Return the claim of the cluster's API, with the table that it routes jobs by."""
+    cluster, gateway = config.cluster, config.api_gateway
+    outputs = {
+        "retentionDays": cluster.outputs.retention_days,
+        "deletionPolicy": cluster.outputs.deletion_policy,
+        "corsAllowedOrigins": list(cluster.outputs.cors_allowed_origins),
+    }
+    return {
+        "apiVersion": "darkroom.dev/v1alpha1",
+        "kind": "InferenceAPI",
+        "metadata": {
+            "name": names.INFERENCE_API.name(config.stack_name),
+            "namespace": names.PLATFORM_NAMESPACE,
+            "annotations": {"argocd.argoproj.io/sync-wave": "1", **ASK_BEFORE_DELETION},
+        },
+        "spec": {
+            "region": cluster.region,
+            "accountId": cluster.account_id,
+            "stageName": gateway.stage_name,
+            "throttle": {"rateLimit": gateway.throttle.rate_limit, "burstLimit": gateway.throttle.burst_limit},
+            "outputs": {key: value for key, value in outputs.items() if value is not None},
+            "runtimes": [route(runtime) for runtime in config.runtimes.values()],
+        },
+    }
+
+
+def route(runtime: Runtime) -> Manifest:
+    """Return the line of the routing table for a runtime: it serves one model, or any, or what a workflow names."""
+    entry: Manifest = {"name": runtime.name, "type": runtime.type}
+    if runtime.dynamic_model:
+        entry["dynamic"] = True
+    elif runtime.model:
+        entry["model"] = runtime.model
+    return entry
+
+
+def inference_runtime(config: Config, runtime: Runtime) -> Manifest:
+    """Return the claim of what a runtime needs of AWS."""
+    api = {"name": names.INFERENCE_API.name(config.stack_name), "namespace": names.PLATFORM_NAMESPACE}
+    return {
+        "apiVersion": "darkroom.dev/v1alpha1",
+        "kind": "InferenceRuntime",
+        "metadata": {
+            "name": runtime.name,
+            "namespace": runtime.namespace,
+            "annotations": {"argocd.argoproj.io/sync-wave": "2"},
+        },
+        "spec": {"apiRef": api},
+    }
+
+
+def crossplane_apis_application(config: Config) -> Manifest:
+    """Return the Application of our own Kubernetes APIs."""
+    # Other files of those folders are sources and examples.
+    directory = {"recurse": True, "include": "{*/definition.yaml,*/composition.yaml}"}
+    source = {**_repository(config), "path": "apps/crossplane/apis", "directory": directory}
+    return _application(names.CROSSPLANE_APIS, APIS_WAVE, source, "crossplane-system")
+
+
+def claims_application(config: Config, claims: str) -> Manifest:
+    """Return the Application of everything below the path `claims`."""
+    source = {**_repository(config), "path": claims, "directory": {"recurse": True}}
+    return _application(names.CLAIMS, CLAIMS_WAVE, source, names.PLATFORM_NAMESPACE)
+
+
+def runtime_application(config: Config, runtime: Runtime) -> Manifest:
+    """Return the Application of a runtime: a release of its Helm chart."""
+    helm = {"releaseName": names.RELEASE.name(config.stack_name, runtime.name), "valuesObject": values(config, runtime)}
+    name = names.APPLICATION.name(config.stack_name, runtime.name)
+    application = _application(name, RUNTIMES_WAVE, {**_chart(config, runtime), "helm": helm}, runtime.namespace)
+    application["spec"]["syncPolicy"]["syncOptions"].append("RespectIgnoreDifferences=true")
+    # KEDA decides how many replicas there are.
+    application["spec"]["ignoreDifferences"] = [
+        {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}
+    ]
+    return application
+
+
+def values(config: Config, runtime: Runtime) -> Manifest:
+    """Return the Helm values of a runtime: what people set and what the platform fills in. Defaults are the chart's."""
+    given = runtime.extra_values.given()
+    karpenter, pods = given["karpenter"], {"type": runtime.type, **given["runtime"]}
+    if config.cluster.tags:
+        template = karpenter.setdefault("nodeTemplate", {})
+        template["tags"] = {**config.cluster.tags, **template.get("tags", {})}
+    if runtime.model:
+        pods.setdefault("inferenceApi", {})["modelFilename"] = runtime.model
+    if runtime.dynamic_model:
+        pods.setdefault("queueAgent", {})["dynamicModel"] = True
+    persistence = pods.setdefault("persistence", {})
+    if config.model_bucket:
+        persistence.setdefault("s3", {})["modelBucket"] = config.model_bucket
+    elif "existingClaim" not in persistence:
+        # There is nothing to mount, and a pod would wait for it for ever.
+        persistence.setdefault("enabled", False)
+    platform = {"awsRegion": config.cluster.region, "stackName": config.stack_name, "runtime": runtime.name}
+    return {"global": platform, **({"karpenter": karpenter} if karpenter else {}), "runtime": pods}
+
+
+def _chart(config: Config, runtime: Runtime) -> Manifest:
+    scheme, _, address = runtime.chart_repository.partition("://")
+    if not scheme:
+        return {**_repository(config), "path": "runtimes/chart"}
+    if scheme == "oci":
+        # Argo CD wants a registry without scheme, and the chart apart from it.
+        address, _, chart = address.rpartition("/")
+        return {"repoURL": address, "chart": chart, "targetRevision": runtime.chart_version}
+    return {"repoURL": runtime.chart_repository, "chart": GUIDANCE_CHART, "targetRevision": runtime.chart_version}
+
+
+def _repository(config: Config) -> Manifest:
+    repository = config.cluster.repository
+    return {"repoURL": repository.url, "targetRevision": repository.revision}
+
+
+def _application(name: str, wave: int, source: Manifest, namespace: str) -> Manifest:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {
+            "name": name,
+            "namespace": names.ARGOCD_NAMESPACE,
+            "annotations": {"argocd.argoproj.io/sync-wave": str(wave)},
+            # What the Application made goes with it.
+            "finalizers": ["resources-finalizer.argocd.argoproj.io"],
+        },
+        "spec": {
+            "project": "darkroom",
+            "source": source,
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": namespace},
+            "syncPolicy": {
+                "automated": {"prune": True, "selfHeal": True},
+                # A queue or a node takes minutes: go on trying for an hour or so.
+                "retry": {"limit": 15, "backoff": {"duration": "10s", "factor": 2, "maxDuration": "5m"}},
+                "syncOptions": ["ServerSideApply=true"],
+            },
+        },
+    }

@@ -1,0 +1,240 @@
+"""config.yaml: the shape that the guidance documents, in all three of its versions, and the section `cluster`."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+
+from generator import names
+from generator.section import LandsIn, Location, LowerCased, Matches, Name, Problem, Section, refusal
+from generator.values import ExtraValues
+
+# What a runtime of the guidance serves when its configuration names no model.
+DEFAULT_MODEL = "v1-5-pruned-emaonly.safetensors"
+
+# The guidance's documents have this spelling, and its code the other.
+TYPE_TYPO = "confyui"
+
+
+def _mend_typo(value: object) -> object:
+    return "comfyui" if isinstance(value, str) and value.lower() == TYPE_TYPO else value
+
+
+RuntimeType = Annotated[
+    Literal["sdwebui", "comfyui"],
+    LowerCased,
+    BeforeValidator(_mend_typo),
+    WithJsonSchema({"enum": ["sdwebui", "comfyui", "SDWebUI", "ComfyUI", TYPE_TYPO]}),
+]
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: 63 for an RFC 1123 label.
+Namespace = Annotated[Name, StringConstraints(max_length=63)]
+
+
+class Repository(Section):
+    """The git repository that Argo CD reads."""
+
+    LANDS_IN = "Application"
+
+    url: Annotated[
+        str, Matches(r"^((https?|ssh|git)://[^\s]+|[^@\s]+@[^:\s]+:[^\s]+)$", "the URL of a git repository")
+    ] = Field(description="URL that Argo CD can reach this repository by.")
+    revision: str = Field("main", min_length=1, description="Branch, tag or commit that is deployed.")
+
+
+class Outputs(Section):
+    """The bucket of pictures and job records."""
+
+    LANDS_IN = "InferenceAPI"
+
+    retention_days: int | None = Field(
+        None, ge=1, description="Days after which pictures and job records expire. Without it they are kept for ever."
+    )
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        "Retain",
+        description="Whether the bucket outlives the InferenceAPI, or goes with every picture in it.",
+    )
+    cors_allowed_origins: tuple[str, ...] = Field(
+        (), description="Origins of the web pages that may load pictures by presigned link."
+    )
+
+
+class Cluster(Section):
+    """Facts about the cluster that the guidance took from whoever ran it."""
+
+    LANDS_IN = "InferenceAPI"
+
+    account_id: Annotated[str, Matches("^[0-9]{12}$", "the 12 digits of an AWS account, in quotes")] = Field(
+        description="AWS account of everything that is made, in quotes."
+    )
+    region: Annotated[str, Matches("^[a-z]{2}(-[a-z]+)+-[0-9]$", "an AWS region such as us-west-2")] = Field(
+        description="AWS region of everything that is made."
+    )
+    repository: Repository = Field(description="The git repository that Argo CD reads.")
+    production: Annotated[bool, LandsIn("checks only")] = Field(
+        False, description="Whether to refuse what no production should run, such as an image tagged `latest`."
+    )
+    tags: Annotated[dict[str, str], LandsIn("EC2NodeClass")] = Field(
+        {}, description="Tags of every instance and volume that is launched."
+    )
+    outputs: Outputs = Field(default_factory=Outputs, description="The bucket of pictures and job records.")
+
+
+class Throttle(Section):
+    """What one API key may ask for."""
+
+    LANDS_IN = "InferenceAPI"
+
+    rate_limit: int = Field(30, ge=1, description="Requests per second, on average.")
+    burst_limit: int = Field(50, ge=1, description="Requests at once.")
+
+
+class Gateway(Section):
+    """The REST API."""
+
+    LANDS_IN = "InferenceAPI"
+
+    # https://docs.aws.amazon.com/apigateway/latest/api/API_CreateStage.html
+    stage_name: Annotated[
+        str, Matches("^[A-Za-z0-9_-]{1,128}$", "up to 128 letters, digits, hyphens and underscores")
+    ] = Field("prod", description="Stage of the REST API; the first part of every path.")
+    throttle: Throttle = Field(default_factory=Throttle, description="What one API key may ask for.")
+
+
+class ClusterComponents(Section):
+    """The nodes of everything but the runtimes; bootstrap/eks makes them."""
+
+    LANDS_IN = "bootstrap/eks"
+
+    instance_type: str = Field("m7g.large", description="Instance type of the nodes.")
+    desired_count: int = Field(2, ge=1, description="How many there are.")
+
+
+class Release(Section):
+    """What every runtime has, the dynamic one of `dynamicModelRuntime` too."""
+
+    namespace: Annotated[Namespace, LandsIn("Namespace")] = Field(
+        "default", description="Namespace of the runtime; it is made where there is none. Becomes lower-case."
+    )
+    type: Annotated[RuntimeType, LandsIn("Deployment")] = Field(
+        "sdwebui", description="What the inference server speaks: the API of Stable Diffusion web UI, or of ComfyUI."
+    )
+    chart_repository: Annotated[
+        str,
+        Matches(
+            r"^$|^https://[^\s/]+|^oci://[^\s/]+(/[^\s/]+)+$", "oci://<registry>/<path>/<chart> or https://<host>/…"
+        ),
+        LandsIn("Application"),
+    ] = Field("", description="Where a chart of your own is, if not runtimes/chart. It gets the same values.")
+    chart_version: Annotated[str, LandsIn("Application")] = Field(
+        "", description="Exact version of the chart in `chartRepository`."
+    )
+    extra_values: ExtraValues = Field(default_factory=ExtraValues, description="Helm values of the runtime.")
+
+    @model_validator(mode="after")
+    def _pin_the_chart(self) -> Self:
+        if self.chart_repository and not self.chart_version:
+            raise refusal(
+                Problem(("chartVersion",), "is missing: say which version of the chart in chartRepository is deployed")
+            )
+        return self
+
+
+class Runtime(Release):
+    """One kind of worker: a queue, an inference server, and the nodes it runs on."""
+
+    name: Annotated[Name, LandsIn("InferenceRuntime")] = Field(
+        description="Name of the runtime; jobs are routed by it. Becomes lower-case."
+    )
+    model_filename: Annotated[str, LandsIn("InferenceAPI, Deployment")] = Field(
+        "",
+        description="The one model that the runtime serves, as a file name in the model bucket (in quotes if it is all "
+        f"digits). Only for sdwebui; `{DEFAULT_MODEL}` where neither this nor `dynamicModel` is set.",
+    )
+    dynamic_model: Annotated[bool, LandsIn("InferenceAPI, Deployment")] = Field(
+        False,
+        description="Whether the runtime loads whatever model a job asks for, and gets the jobs whose model no other "
+        "runtime serves. Only for sdwebui, and one runtime of a cluster.",
+    )
+
+    @model_validator(mode="after")
+    def _comfyui_has_no_model(self) -> Self:
+        given = {"modelFilename": self.model_filename, "dynamicModel": self.dynamic_model}
+        problems = [
+            Problem((key,), "is for runtimes of type sdwebui: a ComfyUI workflow names its models itself; remove it")
+            for key, value in given.items()
+            if value
+        ]
+        if self.type == "comfyui" and problems:
+            raise refusal(*problems)
+        return self
+
+    @property
+    def model(self) -> str | None:
+        """The one model that the runtime serves; None if it serves any, or is told by the workflow."""
+        return None if self.type == "comfyui" or self.dynamic_model else self.model_filename or DEFAULT_MODEL
+
+
+class DynamicModelRuntime(Release):
+    """The guidance's older way to ask for a runtime with `dynamicModel: true`."""
+
+    enabled: Annotated[bool, LandsIn("InferenceRuntime")] = Field(
+        False,
+        description=f"Whether there is a runtime `{names.DYNAMIC_RUNTIME}` that loads any model.",
+    )
+
+    @model_validator(mode="after")
+    def _only_sdwebui(self) -> Self:
+        if self.type != "sdwebui":
+            raise refusal(Problem(("type",), "can only be sdwebui: list a ComfyUI runtime under modelsRuntime"))
+        return self
+
+    @property
+    def runtime(self) -> Runtime:
+        """The same as a member of `modelsRuntime`."""
+        given = {self.keys()[name]: getattr(self, name) for name in self.model_fields_set - {"enabled"}}
+        return Runtime.model_validate({**given, "name": names.DYNAMIC_RUNTIME, "dynamicModel": True})
+
+
+StackName = Annotated[Name, LandsIn("InferenceAPI")]
+ModelBucketArn = Annotated[
+    str,
+    Matches("^$|^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]+$", "the ARN of an S3 bucket, such as arn:aws:s3:::my-models"),
+    LandsIn("PersistentVolume"),
+]
+
+DEFAULT_STACK = "sdoneks"
+
+
+class Config(Section):
+    """A cluster's config.yaml."""
+
+    stack_name: StackName = Field(
+        DEFAULT_STACK, description="Starts the name of everything made in AWS. Becomes lower-case."
+    )
+    model_bucket_arn: ModelBucketArn = Field(
+        "", description="The bucket that models are in. Without it runtimes have the models that their image has."
+    )
+    api_gateway: Gateway = Field(default_factory=Gateway, alias="APIGW", description="The REST API.")
+    models_runtime: tuple[Runtime, ...] = Field(description="The runtimes.")
+    dynamic_model_runtime: DynamicModelRuntime = Field(
+        default_factory=DynamicModelRuntime,
+        description="Older way to ask for a runtime with `dynamicModel: true`.",
+    )
+    cluster_components: ClusterComponents = Field(
+        default_factory=ClusterComponents, description="The nodes of everything but the runtimes."
+    )
+    cluster: Cluster = Field(description="Facts about the cluster. The guidance has no such section.")
+
+    @property
+    def runtimes(self) -> dict[Location, Runtime]:
+        """Every runtime, by where it is in the file."""
+        listed: dict[Location, Runtime] = {
+            ("modelsRuntime", index): runtime for index, runtime in enumerate(self.models_runtime)
+        }
+        dynamic = self.dynamic_model_runtime
+        return listed | ({("dynamicModelRuntime",): dynamic.runtime} if dynamic.enabled else {})
+
+    @property
+    def model_bucket(self) -> str:
+        """Name of the bucket that models are in; empty if there is none."""
+        return self.model_bucket_arn.rpartition(":")[2]
