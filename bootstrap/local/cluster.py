@@ -20,7 +20,9 @@ Manifest = dict[str, Any]
 
 EMULATOR, API = "emulator", "api"
 USUAL_PORTS = {EMULATOR: 4566, API: 8000, "webui": 8080, "agent": 9090}
-# Soon enough for somebody who watches.
+# For somebody who watches, and where a request costs nothing: what a lost agent held is taken up soon, and an idle one
+# stops at once.
+IMPATIENCE = {"VISIBILITY_TIMEOUT_SECONDS": "15", "RECEIVE_WAIT_SECONDS": "1"}
 RUNTIMES_REFRESH_SECONDS = 1
 
 
@@ -211,7 +213,9 @@ class LocalCluster:
         environ = config | {
             "RUNTIME_TYPE": runtime.type,
             "API_BASE_URL": f"{url}/sdapi/v1/",
+            "HEALTH_HOST": "127.0.0.1",
             "HEALTH_PORT": str(health),
+            **IMPATIENCE,
             **(model or {"DYNAMIC_SD_MODEL": "true"}),
         }
         command = [sys.executable, "-m", "agent"]

@@ -1,0 +1,222 @@
+"""`make demo`, as a newcomer meets it: one command, a picture, and a cluster that follows the commits."""
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from PIL import Image
+
+from tests.conftest import commit
+
+BLUE, RED = 2, 0
+
+
+class Demo:
+    """A running demo.
+
+    Args:
+        checkout: The repository that it runs in.
+    """
+
+    def __init__(self, checkout: Path, *arguments: str) -> None:
+        self._checkout = checkout
+        self._log = checkout.parent / "demo.log"
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bootstrap.local", *arguments],
+                cwd=checkout,
+                env=environ | {"PYTHONPATH": "", "COLUMNS": "200"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def wait_for(self, text: str, seconds: float = 90) -> str:
+        """Wait until the output has a match for `text`, and return its first group, or all of it."""
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(text, self.output, re.MULTILINE)):
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output}"
+            time.sleep(0.1)
+        return found.group(found.lastindex or 0)
+
+    @property
+    def api(self) -> str:
+        return self.wait_for(r"^API +(http://\S+)")
+
+    def draw(self, prompt: str, **job: Any) -> dict[str, Any]:
+        """Submit a job, wait for its end, and return it."""
+        body = {"input": {"prompt": prompt, "width": 128, "height": 128, "steps": 12}, **job}
+        submitted = requests.post(f"{self.api}/v1/jobs", json=body, timeout=10)
+        assert submitted.status_code == 202, submitted.text
+        return self.end_of(submitted.json()["id"])
+
+    def end_of(self, job: str, seconds: float = 90) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while True:
+            state: dict[str, Any] = requests.get(f"{self.api}/v1/jobs/{job}", timeout=10).json()
+            if state["status"] not in {"queued", "running"}:
+                return state
+            assert time.monotonic() < deadline, state
+            time.sleep(0.1)
+
+    def programs(self) -> dict[int, str]:
+        """The command lines of all that runs for this demo, by process id."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if process.name != str(self.process.pid) and (process / "cwd").resolve() == self._checkout:
+                    found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+        return found
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def run(checkout: Path) -> Iterator[Callable[..., Demo]]:
+    """Starts demos in a committed copy of the working tree, and ends those that a test left running."""
+    demos: list[Demo] = []
+
+    def start(*arguments: str) -> Demo:
+        demos.append(Demo(checkout, *arguments))
+        return demos[-1]
+
+    yield start
+    for demo in demos:
+        if demo.process.poll() is None:
+            demo.stop()
+
+
+def change(checkout: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Edit the local cluster's configuration, render, and commit, as a platform engineer does."""
+    path = checkout / "clusters" / "local" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    edit(config)
+    path.write_text(yaml.safe_dump(config))
+    subprocess.run([sys.executable, "generator/render.py"], cwd=checkout, check=True)
+    commit(checkout, "change")
+
+
+def color_at(picture: Image.Image, x: float, y: float) -> tuple[int, ...]:
+    """The mean color around a place that is given in parts of the picture."""
+    width, height = picture.size
+    around = picture.convert("RGB").crop(
+        (int(x * width) - 4, int(y * height) - 4, int(x * width) + 4, int(y * height) + 4)
+    )
+    pixel = around.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    return pixel
+
+
+def test_one_command_draws_what_was_asked_for_and_leaves_nothing_behind(run: Callable[..., Demo]) -> None:
+    demo = run("--once", "--prompt", "a big red circle on a blue background")
+    assert demo.process.wait(120) == 0, demo.output
+    last = demo.output.splitlines()[-1]
+    assert last.startswith("image: ")
+    picture = Image.open(last.removeprefix("image: "))
+    corner, middle = color_at(picture, 0.05, 0.05), color_at(picture, 0.5, 0.5)
+    assert max(corner) == corner[BLUE], f"the background is not blue: {corner}"
+    assert max(middle) == middle[RED], f"the middle is not red: {middle}"
+    assert "a big red circle on a blue background" in picture.info["parameters"]
+    assert demo.programs() == {}
+
+
+def test_usual_ports_that_are_taken_are_replaced(run: Callable[..., Demo]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        del other
+        blockers = []
+        for port in (4566, 8000, 8080, 9090):
+            try:
+                blockers.append(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue  # somebody else has it, which serves as well
+        try:
+            demo = run("--once")
+            assert demo.process.wait(120) == 0, demo.output
+        finally:
+            for blocker in blockers:
+                blocker.close()
+    assert not re.search(r"127\.0\.0\.1:(4566|8000|8080|9090)\b", demo.output)
+
+
+def test_a_commit_adds_a_runtime_and_another_removes_it(run: Callable[..., Demo], checkout: Path) -> None:
+    demo = run()
+    demo.wait_for("^image: ")
+    change(checkout, lambda config: config["modelsRuntime"].append({"name": "second", "dynamicModel": True}))
+    demo.wait_for(r"\+ runtime second")
+    drawn = demo.draw("a green square", runtime="second")
+    assert (drawn["status"], drawn["runtime"]) == ("succeeded", "second"), drawn
+    queues = requests.get(f"{demo.api}/v1/runtimes", timeout=10).json()
+    assert [each["name"] for each in queues["runtimes"]] == ["tiny", "second"]
+
+    change(checkout, lambda config: config["modelsRuntime"].pop())
+    demo.wait_for(r"- runtime second")
+    deadline = time.monotonic() + 20
+    while True:
+        refused = requests.post(f"{demo.api}/v1/jobs", json={"runtime": "second", "input": {}}, timeout=10)
+        if refused.status_code != 202 or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    assert refused.status_code == 422
+    assert "tiny" in refused.text
+    assert "second" not in " ".join(demo.programs().values())
+    assert demo.stop() == 0
+    assert demo.programs() == {}
+
+
+def test_a_commit_that_cannot_be_deployed_is_reported_and_what_runs_goes_on(
+    run: Callable[..., Demo], checkout: Path
+) -> None:
+    demo = run()
+    demo.wait_for("^image: ")
+    claim = checkout / "clusters" / "local" / "rendered" / "claims" / "runtimes" / "tiny.yaml"
+    claim.write_text(claim.read_text().replace("spec:\n", "spec:\n  queue: {maxReceiveCount: 0}\n"))
+    commit(checkout, "break it")
+    demo.wait_for(r"not deployed: .*maxReceiveCount: 0 is less than the minimum of 1")
+    assert demo.draw("a red circle")["status"] == "succeeded"
+
+
+def test_an_agent_killed_in_the_middle_of_a_job_is_replaced_and_the_job_has_one_result(
+    run: Callable[..., Demo],
+) -> None:
+    demo = run()
+    demo.wait_for("^image: ")
+    body = {"id": "interrupted", "input": {"prompt": "a red circle", "steps": 60, "batch_size": 2}}
+    requests.post(f"{demo.api}/v1/jobs", json=body, timeout=10).raise_for_status()
+    while requests.get(f"{demo.api}/v1/jobs/interrupted", timeout=10).json()["status"] != "running":
+        time.sleep(0.05)
+    (agent,) = [pid for pid, command in demo.programs().items() if command.rstrip().endswith("-m agent")]
+    os.kill(agent, signal.SIGKILL)
+    demo.wait_for(r"tiny-agent ended with code -9; it starts again in 1 s")
+    ended = demo.end_of("interrupted", seconds=240)
+    assert ended["status"] == "succeeded"
+    assert len(ended["images"]) == 2
+    for image in ended["images"]:
+        picture = requests.get(image["url"], timeout=10)
+        assert Image.open(io.BytesIO(picture.content)).size == (512, 512)
+
+
+def test_outside_of_git_the_demo_says_what_it_needs(run: Callable[..., Demo], checkout: Path) -> None:
+    (checkout / ".git").rename(checkout.parent / "not-git")
+    demo = run("--once")
+    assert demo.process.wait(60) == 1
+    assert "The embedded cluster runs what is committed" in demo.output
