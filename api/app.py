@@ -16,7 +16,7 @@ def create_app(settings: Settings, clients: Clients) -> FastAPI:
     bucket = settings.s3_output_bucket
     table = RoutingTable(
         clients,
-        settings.runtimes_bucket or bucket,
+        settings.runtimes_bucket,
         settings.runtimes_key,
         settings.runtimes_refresh_seconds,
     )
@@ -31,9 +31,8 @@ def create_app(settings: Settings, clients: Clients) -> FastAPI:
         docs_url=None,  # their pages load scripts from another origin
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=settings.max_body_bytes,
     )
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes)
     for kind in problem.KINDS:
         app.add_exception_handler(kind, _answer)
     app.include_router(console.router(clients, bucket))

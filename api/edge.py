@@ -1,4 +1,4 @@
-"""What happens to every request: one log line, and an answer even to what nobody expected."""
+"""What happens to every request: a limit to its size, one log line, and an answer even to what nobody expected."""
 
 import time
 import traceback
@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from botocore.exceptions import ClientError
+from fastapi import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.problem import Problem
@@ -18,8 +19,9 @@ log = structlog.get_logger()
 class Edge:
     """Middleware around the whole application. Nothing that a client sent is logged: no body, header, id or query."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, and see what becomes of it."""
@@ -28,6 +30,16 @@ class Edge:
             return
         started = time.perf_counter()
         status = 0
+        size = 0
+
+        async def limited() -> MutableMapping[str, Any]:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._max_body_bytes:
+                # FastAPI lets this one kind of error through while it reads a body.
+                raise HTTPException(413, f"the request is larger than {self._max_body_bytes} bytes")
+            return message
 
         async def watched(message: MutableMapping[str, Any]) -> None:
             nonlocal status
@@ -36,7 +48,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, limited, watched)
         except Exception as error:
             log.error("request failed", **_cause(error))
             if status:

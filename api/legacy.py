@@ -140,8 +140,8 @@ def router(table: RoutingTable, publisher: Publisher, bucket: str) -> APIRouter:
     return routes
 
 
-def _unsupported() -> NoReturn:
-    raise Problem(400, "Unsupported HTTP method")
+def _unsupported() -> PlainTextResponse:
+    return PlainTextResponse("Unsupported HTTP method", 400)
 
 
 def _json(body: bytes) -> Any:

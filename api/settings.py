@@ -13,7 +13,7 @@ class Settings(BaseSettings):
     Attributes:
         sns_topic_arn: The topic that jobs are published to.
         s3_output_bucket: The bucket of pictures and job records.
-        runtimes_bucket: The bucket of the routing table; empty for the output bucket.
+        runtimes_bucket: The bucket of the routing table.
         runtimes_key: The routing table's key.
         runtimes_refresh_seconds: How old the routing table may get.
         presign_seconds: How long a link to a picture is valid (on Lambda never longer than its role's credentials).
@@ -24,7 +24,7 @@ class Settings(BaseSettings):
 
     sns_topic_arn: str
     s3_output_bucket: str
-    runtimes_bucket: str = ""
+    runtimes_bucket: str
     runtimes_key: str = keys.RUNTIMES
     runtimes_refresh_seconds: float = 10
     presign_seconds: int = 3600

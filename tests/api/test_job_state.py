@@ -1,0 +1,170 @@
+"""`GET /v1/jobs/{id}`: what a client sees while its job waits, runs and ends."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from contract import keys
+from contract.job import Form, Task
+from contract.result import Failure, Result
+from tests.api.conftest import BUCKET, Platform
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def submit(platform: Platform) -> dict[str, Any]:
+    body = {"id": "mine", "runtime": "tiny", "input": {"prompt": "x"}, "context": {"user": 7}}
+    accepted: dict[str, Any] = platform.api.post("/v1/jobs", json=body).json()
+    return accepted
+
+
+def result(**known: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "id": "mine",
+        "key": "mine",
+        "runtime": "tiny",
+        "task": Task.TEXT_TO_IMAGE,
+        "form": Form.V1,
+        "status": "succeeded",
+        "finished_at": NOW,
+    }
+    return Result(**(facts | known)).model_dump(mode="json")
+
+
+def state(platform: Platform, job_id: str = "mine") -> dict[str, Any]:
+    answer = platform.api.get(f"/v1/jobs/{job_id}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_a_job_that_waits_is_queued(platform: Platform) -> None:
+    accepted = submit(platform)
+    assert state(platform) == {
+        "id": "mine",
+        "runtime": "tiny",
+        "task": "text-to-image",
+        "status": "queued",
+        "output_location": f"s3://{BUCKET}/output/mine",
+        "created_at": accepted["created_at"],
+        "started_at": None,
+        "finished_at": None,
+        "progress": None,
+        "images": [],
+        "seeds": [],
+        "parameters": {},
+        "timings": {},
+        "error": None,
+        "context": {"user": 7},
+        "links": {"self": "/v1/jobs/mine"},
+    }
+
+
+def test_a_job_that_runs_tells_how_far_it_is(platform: Platform) -> None:
+    submit(platform)
+    platform.put("mine", keys.STARTED, {"started_at": NOW.isoformat()})
+    running = state(platform)
+    assert (running["status"], running["started_at"], running["progress"]) == ("running", "2026-11-24T12:00:00Z", None)
+    seen = {"progress": 0.4, "step": 8, "steps": 20, "eta_s": 1.5, "preview": "data:image/png;base64,AAAA"}
+    platform.put("mine", keys.PROGRESS, seen)
+    assert state(platform)["progress"] == seen
+
+
+def test_a_job_whose_agent_notes_no_time_started_when_its_note_was_written(platform: Platform) -> None:
+    submit(platform)
+    platform.put("mine", keys.STARTED, {})
+    started = datetime.fromisoformat(state(platform)["started_at"])
+    assert abs(started - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_a_job_that_succeeded_has_its_pictures_by_links_that_work(platform: Platform) -> None:
+    submit(platform)
+    platform.put("mine", keys.STARTED, {})
+    image = "output/mine/mine-0a1b-1.png"
+    platform.aws.s3.put_object(Bucket=BUCKET, Key=image, Body=b"picture")
+    facts = {
+        "images": [f"s3://{BUCKET}/{image}"],
+        "output_url": f"s3://{BUCKET}/output/mine/mine-0a1b.out",
+        "seeds": [42],
+        "parameters": {"steps": 20},
+        "context": {"user": 7},
+        "started_at": NOW,
+        "timings": {"inference": 1.25},
+    }
+    platform.put("mine", keys.RESULT, result(**facts))
+    done = state(platform)
+    assert done["status"] == "succeeded"
+    assert (done["seeds"], done["parameters"], done["timings"]) == ([42], {"steps": 20}, {"inference": 1.25})
+    assert (done["context"], done["output_location"]) == ({"user": 7}, f"s3://{BUCKET}/output/mine")
+    assert (done["started_at"], done["finished_at"]) == ("2026-11-24T12:00:00Z", "2026-11-24T12:00:00Z")
+    [picture] = done["images"]
+    assert picture["s3"] == f"s3://{BUCKET}/{image}"
+    left = datetime.fromisoformat(picture["expires_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=59) < left <= timedelta(hours=1)
+    link = httpx.URL(picture["url"])
+    assert (link.params["X-Amz-Expires"], link.params["X-Amz-Algorithm"]) == ("3600", "AWS4-HMAC-SHA256")
+    assert link.path.endswith(image)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "expired"])
+def test_a_job_that_did_not_succeed_says_why(platform: Platform, status: str) -> None:
+    submit(platform)
+    failure = Failure(code="runtime-error", message="the web UI ran out of memory", detail={"error": "OOM"})
+    platform.put("mine", keys.RESULT, result(status=status, failure=failure))
+    ended = state(platform)
+    assert ended["status"] == status
+    assert ended["error"] == failure.model_dump()
+    assert ended["images"] == []
+
+
+def test_a_job_of_an_older_form_is_known_once_it_starts(platform: Platform) -> None:
+    metadata = {"id": "old", "runtime": "tiny", "tasktype": "text-to-image", "prefix": "output"}
+    platform.api.post("/v1alpha2", json={"task": {"metadata": metadata, "content": {}}})
+    [job] = platform.delivered()["tiny"]
+    assert platform.api.get("/v1/jobs/old").status_code == 404
+    platform.put(job.key, keys.STARTED, {"runtime": "tiny"})
+    assert (state(platform, "old")["status"], state(platform, "old")["runtime"]) == ("running", "tiny")
+    document = f"s3://{BUCKET}/{job.document_key}"
+    platform.put(job.key, keys.RESULT, result(id="old", key=job.key, form=Form.V1ALPHA2, output_url=document))
+    done = state(platform, "old")
+    assert (done["id"], done["status"]) == ("old", "succeeded")
+    assert done["output_location"] == f"s3://{BUCKET}/output/old"
+
+
+def test_of_several_jobs_under_one_old_id_the_newest_is_meant(platform: Platform) -> None:
+    platform.put("old~aaaaaaaaaaaa", keys.RESULT, result(id="old", seeds=[1]))
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moto.s3.models.utcnow", lambda: later.replace(tzinfo=None))
+        platform.put("old~000000000000", keys.RESULT, result(id="old", seeds=[2]))
+    assert state(platform, "old")["seeds"] == [2]
+
+
+def test_an_id_that_begins_another_is_not_mistaken_for_it(platform: Platform) -> None:
+    submit(platform)
+    assert platform.api.get("/v1/jobs/min").status_code == 404
+
+
+def test_a_content_in_transit_is_no_job(platform: Platform) -> None:
+    platform.put("old~abcdefabcdef", keys.CONTENT, {})
+    assert platform.api.get("/v1/jobs/old").status_code == 404
+
+
+def test_a_job_that_does_not_exist_is_a_problem(platform: Platform) -> None:
+    answer = platform.api.get("/v1/jobs/nobody")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": 'there is no job "nobody"',
+    }
+
+
+@pytest.mark.parametrize("job_id", ["a~b", "%2e%2e", "a b", "x" * 129])
+def test_what_can_be_no_id_is_refused(platform: Platform, job_id: str) -> None:
+    answer = platform.api.get(f"/v1/jobs/{job_id}")
+    assert answer.status_code in {404, 422}
+    assert answer.headers["content-type"] == "application/problem+json"

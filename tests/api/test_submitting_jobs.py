@@ -1,0 +1,226 @@
+"""`POST /v1/jobs`: what is accepted, recorded and published, and what happens when a request is repeated."""
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from api.publisher import MAX_MESSAGE_BYTES, pack
+from api.submission import new_id
+from contract import keys
+from contract.job import Form, Job, Task, decode
+from tests.api.conftest import BUCKET, Platform
+
+PROMPT = {"prompt": "a red circle"}
+
+
+def test_a_job_is_accepted_recorded_and_published_to_its_runtime_alone(platform: Platform) -> None:
+    body = {"id": "mine", "runtime": "tiny", "input": PROMPT, "context": {"user": 7}, "prefix": "a/b"}
+    answer = platform.api.post("/v1/jobs", json=body)
+    assert answer.status_code == 202
+    assert answer.headers["location"] == "/v1/jobs/mine"
+    accepted = answer.json()
+    created_at = accepted.pop("created_at")
+    assert datetime.fromisoformat(created_at) - datetime.now(UTC) < timedelta(seconds=60)
+    assert accepted == {
+        "id": "mine",
+        "runtime": "tiny",
+        "status": "queued",
+        "output_location": f"s3://{BUCKET}/a/b/mine",
+        "links": {"self": "/v1/jobs/mine"},
+    }
+    delivered = platform.delivered()
+    assert list(delivered) == ["tiny"]
+    [job] = delivered["tiny"]
+    assert job == Job(
+        id="mine",
+        runtime="tiny",
+        task=Task.TEXT_TO_IMAGE,
+        content=PROMPT,
+        prefix="a/b",
+        context={"user": 7},
+        form=Form.V1,
+        created_at=datetime.fromisoformat(created_at),
+    )
+    recorded = platform.get("mine", keys.JOB)
+    assert decode(json.dumps(recorded["message"]), "tiny") == job
+    assert recorded.keys() == {"message", "digest", "created_at"}
+
+
+@pytest.mark.parametrize(
+    ("body", "runtime", "task", "content"),
+    [
+        pytest.param({"runtime": "TINY", "input": PROMPT}, "tiny", Task.TEXT_TO_IMAGE, PROMPT, id="in capitals"),
+        pytest.param({"runtime": "flow", "input": {"1": {}}}, "flow", Task.PIPELINE, {"1": {}}, id="a workflow"),
+        pytest.param(
+            {"model": "tiny.safetensors", "input": PROMPT}, "tiny", Task.TEXT_TO_IMAGE, PROMPT, id="a static model"
+        ),
+        pytest.param(
+            {"model": "xl", "input": PROMPT | {"alwayson_scripts": {"other": 1}}},
+            "any",
+            Task.TEXT_TO_IMAGE,
+            PROMPT | {"alwayson_scripts": {"other": 1, "sd_model_checkpoint": "xl"}},
+            id="any other model, which the dynamic runtime must be told",
+        ),
+        pytest.param(
+            {"runtime": "any", "task": "image-to-image", "input": {}}, "any", Task.IMAGE_TO_IMAGE, {}, id="another task"
+        ),
+    ],
+)
+def test_a_job_names_a_runtime_or_a_model(
+    platform: Platform, body: dict[str, Any], runtime: str, task: Task, content: dict[str, Any]
+) -> None:
+    answer = platform.api.post("/v1/jobs", json=body)
+    assert (answer.status_code, answer.json()["runtime"]) == (202, runtime)
+    delivered = platform.delivered()
+    assert list(delivered) == [runtime]
+    [job] = delivered[runtime]
+    assert (job.task, job.content, job.prefix) == (task, content, "output")
+
+
+def test_a_job_need_not_name_anything_while_there_is_one_runtime(platform: Platform) -> None:
+    assert platform.api.post("/v1/jobs", json={"input": PROMPT}).status_code == 422
+    platform.publish_runtimes([{"name": "tiny", "type": "sdwebui", "model": "tiny.safetensors"}])
+    assert platform.api.post("/v1/jobs", json={"input": PROMPT}).json()["runtime"] == "tiny"
+
+
+def test_ids_made_here_sort_by_time() -> None:
+    now = datetime.now(UTC)
+    ids = [new_id(now + timedelta(milliseconds=step)) for step in range(50)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == 50
+    assert {len(each) for each in ids} == {26}
+    assert new_id(datetime.fromtimestamp(0, UTC)).startswith("0" * 10)
+    assert new_id(now) != new_id(now)
+
+
+def test_a_repeated_request_is_answered_as_the_first_time(platform: Platform) -> None:
+    body = {"id": "mine", "runtime": "tiny", "input": PROMPT}
+    first = platform.api.post("/v1/jobs", json=body)
+    again = platform.api.post("/v1/jobs", json=body)
+    assert (again.status_code, again.json()) == (first.status_code, first.json())
+    [one, other] = platform.delivered()["tiny"]
+    assert one == other, "the agents must be able to tell that it is the same job"
+
+
+def test_an_idempotency_key_is_as_good_as_an_id(platform: Platform) -> None:
+    body = {"runtime": "tiny", "input": PROMPT}
+    header = {"Idempotency-Key": "7d9f5a52-6f0e-4a45-93f5-0d3c6f2f8a11"}
+    first = platform.api.post("/v1/jobs", json=body, headers=header)
+    assert first.json()["id"] == header["Idempotency-Key"]
+    assert platform.api.post("/v1/jobs", json=body, headers=header).json() == first.json()
+
+
+def test_a_repeated_request_is_not_published_again_once_an_agent_has_the_job(platform: Platform) -> None:
+    body = {"id": "mine", "runtime": "tiny", "input": PROMPT}
+    platform.api.post("/v1/jobs", json=body)
+    platform.delivered()
+    platform.put("mine", keys.STARTED, {})
+    assert platform.api.post("/v1/jobs", json=body).status_code == 202
+    assert platform.delivered() == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"input": {"prompt": "a blue square"}}, {"runtime": "any"}, {"prefix": "x"}, {"context": 1}, {"model": "xl"}],
+)
+def test_another_request_under_the_same_id_is_a_conflict(platform: Platform, change: dict[str, Any]) -> None:
+    body = {"id": "mine", "runtime": "any", "input": PROMPT, "model": "m"}
+    if "runtime" in change:
+        body["runtime"] = "tiny"
+        del body["model"]
+    platform.api.post("/v1/jobs", json=body)
+    before = platform.get("mine", keys.JOB)
+    platform.delivered()
+    answer = platform.api.post("/v1/jobs", json=body | change)
+    assert (answer.status_code, answer.json()["errors"]) == (
+        409,
+        [{"path": "id", "message": 'the id "mine" is taken by a different request'}],
+    )
+    assert platform.delivered() == {}
+    assert platform.get("mine", keys.JOB) == before
+
+
+def test_a_job_that_was_recorded_but_never_published_is_published_by_repeating_its_request(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """The process dies: no code of ours may catch it."""
+
+    def die(**_: Any) -> None:
+        raise Killed
+
+    body = {"id": "mine", "runtime": "tiny", "input": {"prompt": "x" * 300_000}}
+    with monkeypatch.context() as dying:
+        dying.setattr(platform.aws.sns, "publish", die)
+        with pytest.raises(Killed):
+            platform.api.post("/v1/jobs", json=body)
+    recorded = platform.get("mine", keys.JOB)
+    assert platform.delivered() == {}
+    platform.aws.s3.delete_object(Bucket=BUCKET, Key="jobs/mine/content.json")
+
+    answer = platform.api.post("/v1/jobs", json=body)
+    assert answer.status_code == 202
+    [message] = platform.messages("tiny")
+    assert json.loads(json.loads(message)["Message"]) == recorded["message"]
+    assert platform.get("mine", "content.json") == body["input"]
+
+
+def test_of_two_that_race_for_an_id_one_wins(platform: Platform) -> None:
+    answers: list[int] = []
+    start = threading.Barrier(4)
+
+    def submit(number: int) -> None:
+        start.wait()
+        body = {"id": "mine", "runtime": "tiny", "input": {"seed": number}}
+        answers.append(platform.api.post("/v1/jobs", json=body).status_code)
+
+    threads = [threading.Thread(target=submit, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [202, 409, 409, 409]
+    [job] = platform.delivered()["tiny"]
+    assert platform.get("mine", keys.JOB)["message"]["content"] == job.content
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1alpha1", "/v1alpha2"])
+def test_what_is_too_large_for_a_message_travels_by_reference(platform: Platform, path: str) -> None:
+    content: dict[str, Any] = {"prompt": "ü" * 200_000}
+    if path == "/v1/jobs":
+        body: dict[str, Any] = {"id": "big", "runtime": "tiny", "input": content}
+    elif path == "/v1alpha1":
+        header = {"task": "text-to-image", "sd_model_checkpoint": "tiny.safetensors", "id_task": "big"}
+        body = content = content | {"alwayson_scripts": header}
+    else:
+        body = {"task": {"metadata": {"id": "big", "runtime": "tiny", "tasktype": "text-to-image"}, "content": content}}
+    assert platform.api.post(path, json=body).is_success
+    [job] = platform.delivered()["tiny"]
+    assert job.content == {}
+    assert job.content_ref
+    stored = platform.aws.s3.get_object(Bucket=BUCKET, Key=job.content_ref)
+    assert json.loads(stored["Body"].read()) == content
+
+
+@pytest.mark.parametrize("form", Form)
+def test_repeating_a_large_request_refers_to_the_same_content_and_another_to_another(form: Form) -> None:
+    def big(letter: str) -> Job:
+        return Job(id="big", runtime="tiny", task=Task.TEXT_TO_IMAGE, content={"p": letter * 300_000}, form=form)
+
+    one, again, other = (pack(big(letter)) for letter in "aab")
+    assert one == again
+    assert (one.job.content_ref == other.job.content_ref) is (form is Form.V1)
+    assert decode(one.message, "tiny") == one.job
+    assert decode(one.message, "tiny").key == one.job.key
+
+
+def test_the_limit_of_a_message_is_exact() -> None:
+    def job(size: int) -> Job:
+        return Job(id="a", runtime="tiny", task=Task.TEXT_TO_IMAGE, content={"p": "x" * size})
+
+    overhead = len(pack(job(0)).message)
+    assert pack(job(MAX_MESSAGE_BYTES - overhead)).job.content_ref is None
+    assert pack(job(MAX_MESSAGE_BYTES - overhead + 1)).job.content_ref == "jobs/a/content.json"
