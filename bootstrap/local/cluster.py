@@ -177,6 +177,7 @@ class LocalCluster:
         self._commit = state.commit
         for name in added:
             self._start_runtime(running[name])
+            self._runtimes[name] = running[name]
         return Change(state.commit, added, removed, not_started)
 
     def _start_api(self) -> None:
