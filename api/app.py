@@ -1,6 +1,6 @@
 from fastapi import FastAPI, Request, Response
 
-from api import console, jobs, legacy, problem
+from api import jobs, legacy, pages, problem
 from api.aws import Clients
 from api.edge import Edge
 from api.jobs import Desk
@@ -35,7 +35,7 @@ def create_app(settings: Settings, clients: Clients) -> FastAPI:
     app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes)
     for kind in problem.KINDS:
         app.add_exception_handler(kind, _answer)
-    app.include_router(console.router(clients, bucket))
+    app.include_router(pages.router(clients, bucket))
     app.include_router(legacy.router(table, publisher, bucket))
     app.include_router(jobs.router(table, Desk(records, publisher), records, states, bucket))
     app.add_api_route("/healthz", _health, include_in_schema=False)

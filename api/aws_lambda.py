@@ -36,7 +36,8 @@ def _path(event: Any) -> str:
 
 
 @cache
-def _adapter() -> Mangum:
+def adapter() -> Mangum:
+    """Return the application behind an adapter, made once for each instance of the function."""
     log.configure()
     app = create_app(Settings(), connect())
     return Mangum(app, lifespan="off", custom_handlers=[RestProxy])
@@ -44,4 +45,4 @@ def _adapter() -> Mangum:
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one request."""
-    return _adapter()(event, context)
+    return adapter()(event, context)

@@ -83,22 +83,25 @@ class Platform:
         self.aws.s3.put_object(Bucket=CONFIG_BUCKET, Key=keys.RUNTIMES, Body=json.dumps(runtimes).encode())
 
 
-@pytest.fixture(scope="session", autouse=True)
-def environment() -> Iterator[None]:
+def _isolate(patch: pytest.MonkeyPatch) -> None:
     """Nobody's own settings leak in."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        yield
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        patch.delenv(name)
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    patch.setenv("AWS_ACCESS_KEY_ID", "test")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    _isolate(monkeypatch)
 
 
 @pytest.fixture(scope="session")
-def clients(environment: None) -> tuple[Clients, "SQSClient"]:
+def clients() -> tuple[Clients, "SQSClient"]:
     """Clients take a while to make; moto gives each test an empty AWS behind them all the same."""
-    with mock_aws():
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        _isolate(patch)
         return connect(), boto3.client("sqs")
 
 

@@ -1,0 +1,204 @@
+"""The API as it really runs: `python -m api` as a process, and an emulator that speaks AWS's protocols over HTTP."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import httpx
+import pytest
+
+from contract import keys
+from contract.job import decode, encode
+from contract.result import Result
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
+
+EMULATOR = Path(".venv-emulator/bin/ministack")
+SECRET = "swordfish"
+RUNTIMES = [
+    {"name": "tiny", "type": "sdwebui", "model": "tiny.safetensors"},
+    {"name": "flow", "type": "comfyui"},
+]
+
+pytestmark = pytest.mark.skipif(not EMULATOR.exists(), reason="the emulator is not installed: make test installs it")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"it ended with {process.returncode} before it answered {url}"
+        try:
+            if httpx.get(url, timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+@dataclass
+class Running:
+    """A running API and what is behind it."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    s3: "S3Client"
+    sqs: "SQSClient"
+    queues: dict[str, str]
+
+    def receive(self, runtime: str, seconds: int = 10) -> list[str]:
+        found = self.sqs.receive_message(QueueUrl=self.queues[runtime], WaitTimeSeconds=seconds, MaxNumberOfMessages=10)
+        for message in found.get("Messages", []):
+            self.sqs.delete_message(QueueUrl=self.queues[runtime], ReceiptHandle=message["ReceiptHandle"])
+        return [message["Body"] for message in found.get("Messages", [])]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("api")
+    port, emulator_port = free_port(), free_port()
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    settings = {
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(emulator_port),
+        "IOT_MTLS_ENABLED": "0",
+        "SERVICES": "sqs,sns,s3",
+        "LOG_LEVEL": "WARNING",
+    }
+    with (folder / "emulator.log").open("wb") as log:
+        emulator = subprocess.Popen([str(EMULATOR)], env=environ | settings, stdout=log, stderr=log)
+    api = None
+    try:
+        endpoint = f"http://127.0.0.1:{emulator_port}"
+        wait_for(f"{endpoint}/_ministack/health", emulator)
+        session = boto3.Session(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
+        s3, sqs = session.client("s3", endpoint_url=endpoint), session.client("sqs", endpoint_url=endpoint)
+        sns = session.client("sns", endpoint_url=endpoint)
+        for bucket in ("outputs", "config"):
+            s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket="config", Key=keys.RUNTIMES, Body=json.dumps(RUNTIMES).encode())
+        topic = sns.create_topic(Name="input")["TopicArn"]
+        queues = {}
+        for runtime in ("tiny", "flow"):
+            queues[runtime] = sqs.create_queue(QueueName=runtime)["QueueUrl"]
+            arn = sqs.get_queue_attributes(QueueUrl=queues[runtime], AttributeNames=["QueueArn"])
+            policy = {"FilterPolicy": json.dumps({"runtime": [runtime]}), "RawMessageDelivery": "true"}
+            sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"], Attributes=policy)
+        told = {
+            "AWS_ENDPOINT_URL": endpoint,
+            "SNS_TOPIC_ARN": topic,
+            "S3_OUTPUT_BUCKET": "outputs",
+            "RUNTIMES_BUCKET": "config",
+        }
+        with (folder / "api.log").open("wb") as log:
+            command = [sys.executable, "-m", "api", "--port", str(port)]
+            api = subprocess.Popen(command, env=environ | told, stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/healthz", api)
+        yield Running(url, api, folder / "api.log", s3, sqs, queues)
+    finally:
+        for process in (api, emulator):
+            if process and process.poll() is None:
+                process.terminate()
+                process.wait(timeout=30)
+
+
+def guidance(job_id: str, runtime: str, tasktype: str) -> dict[str, Any]:
+    metadata = {"id": job_id, "runtime": runtime, "tasktype": tasktype, "prefix": "output", "context": {}}
+    return {"task": {"metadata": metadata, "content": {"prompt": SECRET}}}
+
+
+def test_each_job_reaches_the_queue_of_its_runtime_and_no_other(running: Running) -> None:
+    header = {"task": "text-to-image", "sd_model_checkpoint": "tiny.safetensors", "id_task": "seed"}
+    requests = {
+        "/": {"alwayson_scripts": header},
+        "/v1alpha1": {"alwayson_scripts": header | {"id_task": "alpha1"}},
+        "/v1alpha2": guidance("alpha2", "tiny", "text-to-image"),
+        "/v1/jobs": {"id": "v1", "runtime": "tiny", "input": {"prompt": SECRET}},
+    }
+    for path, body in requests.items():
+        assert httpx.post(running.url + path, json=body).is_success
+    assert httpx.post(f"{running.url}/v1alpha2", json=guidance("flow", "flow", "pipeline")).status_code == 200
+    jobs = {job.id: job for job in (decode(body, "tiny") for body in running.receive("tiny"))}
+    assert set(jobs) == {"seed", "alpha1", "alpha2", "v1"}
+    assert all(json.loads(encode(job)) for job in jobs.values())
+    assert [decode(body, "flow").id for body in running.receive("flow")] == ["flow"]
+    assert running.receive("tiny", seconds=0) == []
+
+
+def test_a_large_job_and_its_pictures_go_through_the_bucket(running: Running) -> None:
+    content = {"prompt": "ü" * 300_000}
+    answer = httpx.post(f"{running.url}/v1/jobs", json={"id": "big", "runtime": "tiny", "input": content})
+    assert answer.status_code == 202
+    [body] = running.receive("tiny")
+    job = decode(body, "tiny")
+    assert job.content_ref
+    assert json.loads(running.s3.get_object(Bucket="outputs", Key=job.content_ref)["Body"].read()) == content
+    assert httpx.get(f"{running.url}/v1/jobs/big").json()["status"] == "queued"
+
+    image = job.image_key(1, ".png")
+    running.s3.put_object(Bucket="outputs", Key=image, Body=b"picture")
+    url = keys.url("outputs", image)
+    result = Result(
+        id=job.id, key=job.key, runtime="tiny", status="succeeded", images=[url], finished_at=job.created_at or 0
+    )
+    running.s3.put_object(
+        Bucket="outputs", Key=keys.record(job.key, keys.RESULT), Body=result.model_dump_json().encode()
+    )
+    done = httpx.get(f"{running.url}/v1/jobs/big").json()
+    assert (done["status"], done["images"][0]["s3"]) == ("succeeded", url)
+    assert httpx.get(done["images"][0]["url"]).content == b"picture"
+    page = httpx.get(running.url)
+    origin = done["images"][0]["url"].split("/outputs/")[0]
+    assert origin in page.headers["content-security-policy"]
+
+
+def test_an_id_is_used_once(running: Running) -> None:
+    body = {"id": "once", "runtime": "tiny", "input": {}}
+    first = httpx.post(f"{running.url}/v1/jobs", json=body)
+    assert httpx.post(f"{running.url}/v1/jobs", json=body).json() == first.json()
+    assert httpx.post(f"{running.url}/v1/jobs", json=body | {"context": 1}).status_code == 409
+    running.receive("tiny")
+
+
+def test_a_body_over_the_limit_of_lambda_is_refused(running: Running) -> None:
+    body = b'{"input": {"a": "' + b"x" * 7_000_000
+    answer = httpx.post(f"{running.url}/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+
+
+def test_it_logs_json_lines_without_what_clients_sent_and_stops_when_told(running: Running) -> None:
+    httpx.get(f"{running.url}/v1/jobs/{SECRET}", headers={"x-api-key": SECRET}, params={"key": SECRET})
+    httpx.post(f"{running.url}/v1alpha2", json=guidance("alpha2", "tiny", SECRET))
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(timeout=30) in {0, -signal.SIGTERM}
+    text = running.log.read_text()
+    assert SECRET not in text
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert {"message", "level", "timestamp"} <= lines[0].keys()
+    assert {"method": "GET", "route": "/v1/jobs/{id}", "status": 404}.items() <= lines[-2].items()
