@@ -73,10 +73,8 @@ class Document:
                 raise DocumentError(*twice)
             self.data: dict[str, Any] = _without_nothing(loader.construct_document(self._root))
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            raise DocumentError(
-                (mark.line + 1 if mark else 1, f"is not YAML: {error.problem or error.context}")
-            ) from error
+            mark, words = error.problem_mark or error.context_mark, filter(None, (error.context, error.problem))
+            raise DocumentError((mark.line + 1 if mark else 1, f"is not YAML: {', '.join(words)}")) from error
         except (yaml.YAMLError, RecursionError) as error:
             raise DocumentError((1, f"is not YAML: {error}")) from error
         finally:

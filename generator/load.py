@@ -1,6 +1,7 @@
 """From the text of a config.yaml to a Config, or to everything that is wrong with it."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,11 @@ from generator.section import Location, Problem, Section, path
 
 MISSING_CLUSTER = """is missing: the guidance's files do not have it. Add this, with your own values:
 
-    cluster:
-      accountId: "123456789012"
-      region: us-west-2
-      repository:
-        url: https://github.com/you/your-fork.git
+cluster:
+  accountId: "123456789012"
+  region: us-west-2
+  repository:
+    url: https://github.com/you/your-fork.git
 """
 
 
@@ -80,16 +81,19 @@ def _explain(details: ErrorDetails) -> Problem:
         case "extra_forbidden":
             text = _unknown_key(key, section)
         case "string_type" if not isinstance(value, list | dict):
-            text = f"should be text, and YAML reads {_shown(value)} as something else: put it in quotes"
+            text = f"should be text, and YAML reads it as {_shown(value)}: put it in quotes"
         case "model_type" | "dict_type":
             text = f"should be a mapping of keys to values, not {_shown(value)}"
         case "tuple_type":
             text = f"should be a list, not {_shown(value)}"
+        case "too_short":
+            text = "should have at least one entry"
         case "refused":
             text = details["msg"]
         case _:
             # Pydantic begins with "Input", "String", and the like, and may end with how it tried to convert it.
-            text = f"should {details['msg'].partition('should ')[2].partition(', unable')[0]}, not {_shown(value)}"
+            rule = re.sub("^.*?should |, (unable|got) .*$", "", details["msg"])
+            text = f"should {rule}, not {_shown(value)}"
     return Problem(location, text)
 
 

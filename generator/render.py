@@ -127,9 +127,11 @@ def _clusters() -> Iterable[Path]:
 
 
 def _apis(folder: Path) -> Iterable[Api]:
-    for script in sorted(folder.glob("*/compose.py")):
-        definition = yaml.safe_load((script.parent / "definition.yaml").read_text(encoding="utf-8"))
-        yield Api(_relative(script.parent), definition, script.read_text(encoding="utf-8"))
+    for definition in sorted(folder.glob("*/definition.yaml")):
+        script = definition.with_name("compose.py")
+        if script.exists():
+            manifest = yaml.safe_load(definition.read_text(encoding="utf-8"))
+            yield Api(_relative(script.parent), manifest, script.read_text(encoding="utf-8"))
 
 
 def _relative(path: Path) -> str:

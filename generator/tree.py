@@ -86,11 +86,9 @@ class Change:
 
     def diff(self) -> str:
         """Return the difference that making the file again would make."""
-        before, after = (text.splitlines() if text else [] for text in (self.before, self.after))
-        sides = (
-            ("/dev/null" if self.before is None else f"a/{self.path}"),
-            ("/dev/null" if self.after is None else f"b/{self.path}"),
-        )
+        sides = f"a/{self.path}" if self.before else "/dev/null", f"b/{self.path}" if self.after else "/dev/null"
+        # Not by splitlines, which would hide that a line ends in another way.
+        before, after = (text.removesuffix("\n").split("\n") if text else [] for text in (self.before, self.after))
         return "".join(f"{line}\n" for line in difflib.unified_diff(before, after, *sides, lineterm=""))
 
 

@@ -27,7 +27,7 @@ class CapacityType(Section):
     @model_validator(mode="after")
     def _buy_somehow(self) -> Self:
         if not (self.on_demand or self.spot):
-            raise refusal(Problem(("onDemand",), "and spot are both false: no node could be launched, set one to true"))
+            raise refusal(Problem((), "has onDemand and spot both false: no node could be launched, set one to true"))
         return self
 
 

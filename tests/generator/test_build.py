@@ -1,0 +1,282 @@
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from generator import names
+from generator.build import build
+from generator.document import Document
+from generator.load import load
+from tests.generator.cases import CLUSTER, EXAMPLES, ROOT, VALID, Manifest, manifests, values
+
+ONE = "modelsRuntime: [{name: sdruntime, modelFilename: a.safetensors}]\n" + CLUSTER
+
+
+def text_of(name: str) -> str:
+    return next(file for file in VALID if file.stem == name).read_text()
+
+
+def spec_schema(api: str) -> Manifest:
+    """Return the schema of an XRD's `spec`, made to refuse unknown keys, which the API server would drop silently."""
+    definition = yaml.safe_load((ROOT / "apps" / "crossplane" / "apis" / api / "definition.yaml").read_text())
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+    def strict(value: Any) -> Any:
+        if isinstance(value, dict):
+            closed = {"additionalProperties": False} if "properties" in value else {}
+            return {key: strict(item) for key, item in value.items()} | closed
+        return value
+
+    strict_schema: Manifest = strict(schema)
+    return strict_schema
+
+
+@pytest.mark.parametrize("file", [*VALID, *EXAMPLES], ids=lambda file: file.stem)
+def test_claims_are_what_the_cluster_will_accept(file: Path) -> None:
+    schemas = {"InferenceAPI": spec_schema("inferenceapi"), "InferenceRuntime": spec_schema("inferenceruntime")}
+    claims = [manifest for manifest in manifests(file.read_text()).values() if manifest["kind"] in schemas]
+    assert claims
+    for claim in claims:
+        jsonschema.validate(claim["spec"], schemas[claim["kind"]])
+
+
+def test_the_api_routes_static_dynamic_and_workflow_runtimes_in_the_order_of_the_file() -> None:
+    claim = manifests(text_of("head-file-with-every-value"))["claims/inference-api.yaml"]
+    assert claim["metadata"]["name"] == "sdoneks"
+    assert claim["metadata"]["namespace"] == "darkroom"
+    assert claim["spec"] == {
+        "region": "us-west-2",
+        "accountId": "123456789012",
+        "stageName": "dev",
+        "throttle": {"rateLimit": 10, "burstLimit": 2},
+        "outputs": {
+            "retentionDays": 30,
+            "deletionPolicy": "Delete",
+            "corsAllowedOrigins": ["https://pictures.example.com"],
+        },
+        "runtimes": [
+            {"name": "sdruntime", "type": "sdwebui", "model": "123456.safetensors"},
+            {"name": "comfy", "type": "comfyui"},
+            {"name": "any", "type": "sdwebui", "dynamic": True},
+        ],
+    }
+
+
+def test_the_guidances_catch_all_runtime_becomes_a_dynamic_one() -> None:
+    text = text_of("seed-static-runtime-and-catch-all")
+    assert manifests(text)["claims/inference-api.yaml"]["spec"]["runtimes"][1:] == [
+        {"name": "dynamicsdruntime", "type": "sdwebui", "dynamic": True}
+    ]
+    runtime = values(text, "dynamicsdruntime")["runtime"]
+    assert runtime["queueAgent"] == {"dynamicModel": True}
+    assert runtime["inferenceApi"] == {"resources": {"requests": {"cpu": "3", "memory": "8Gi"}}}
+
+
+def test_pictures_are_kept_for_ever_where_nobody_says_how_long() -> None:
+    assert "retentionDays" not in manifests(ONE)["claims/inference-api.yaml"]["spec"]["outputs"]
+
+
+def test_a_runtime_claims_its_queue_in_its_own_namespace() -> None:
+    claim = manifests(text_of("head-file-with-every-value"))["claims/runtimes/sdruntime.yaml"]
+    assert (claim["metadata"]["name"], claim["metadata"]["namespace"]) == ("sdruntime", "pictures")
+    assert claim["spec"] == {"apiRef": {"name": "sdoneks", "namespace": "darkroom"}}
+
+
+def test_namespaces_come_before_claims_and_go_only_with_consent() -> None:
+    rendered = manifests(text_of("head-file-with-every-value"))
+    folder = "claims/namespaces/"
+    assert [path for path in sorted(rendered) if path.startswith(folder)] == [
+        f"{folder}darkroom.yaml",
+        f"{folder}pictures.yaml",
+    ]
+
+    def annotation(path: str, name: str) -> str | None:
+        value: str | None = rendered[path]["metadata"]["annotations"].get(f"argocd.argoproj.io/{name}")
+        return value
+
+    waves = [
+        annotation(path, "sync-wave")
+        for path in (f"{folder}pictures.yaml", "claims/inference-api.yaml", "claims/runtimes/comfy.yaml")
+    ]
+    assert waves == ["0", "1", "2"]
+    assert annotation(f"{folder}pictures.yaml", "sync-options") == "Prune=confirm,Delete=confirm"
+    assert annotation("claims/inference-api.yaml", "sync-options") == "Prune=confirm,Delete=confirm"
+
+
+def test_values_travel_in_the_charts_spelling_and_nothing_that_was_not_set_does() -> None:
+    given = values(text_of("head-file-with-every-value"), "sdruntime")
+    runtime, provisioner = given["runtime"], given["karpenter"]["provisioner"]
+    assert given["global"] == {"awsRegion": "us-west-2", "stackName": "sdoneks", "runtime": "sdruntime"}
+    assert provisioner["resourceLimits"] == {"nvidia.com/gpu": "100", "cpu": "400", "memory": "1600Gi"}
+    assert runtime["queueAgent"]["xray"] == {"enabled": False}
+    assert "XRay" not in runtime["queueAgent"]
+    assert runtime["queueAgent"]["extraEnv"] == [
+        {"name": "LOGLEVEL", "value": "DEBUG"},
+        {"name": "RATE", "value": "1e3"},
+    ]
+    assert runtime["inferenceApi"]["extraEnv"][0] == {"name": "TZ", "value": "UTC"}
+    assert runtime["inferenceApi"]["modelFilename"] == "123456.safetensors"
+    assert runtime["persistence"]["s3"] == {"modelBucket": "models"}
+    assert given["karpenter"]["nodeTemplate"]["userData"] == '[settings.kernel]\nlockdown = "integrity"\n'
+    # Every key that was set is there, and no other.
+    written = yaml.safe_load(text_of("head-file-with-every-value"))["modelsRuntime"][0]["extraValues"]
+    assert set(provisioner) == set(written["karpenter"]["provisioner"])
+    assert set(runtime["scaling"]) == set(written["runtime"]["scaling"])
+    assert values(text_of("head-file-with-every-value"), "comfy")["runtime"] == {
+        "type": "comfyui",
+        "persistence": {"s3": {"modelBucket": "models"}},
+    }
+
+
+def test_the_older_spelling_of_runtime_travels_as_runtime() -> None:
+    given = values(EXAMPLES[0].read_text(), "sdruntime")
+    assert EXAMPLES[0].stem == "custom-image"
+    assert set(given) == {"global", "runtime"}
+    assert given["runtime"]["queueAgent"]["image"]["repository"].endswith("/agent")
+
+
+def test_cluster_tags_are_on_every_runtimes_nodes_and_give_way_to_its_own() -> None:
+    text = text_of("head-file-with-every-value").replace("tags: {cost-centre:", "tags: {team: all, cost-centre:")
+    assert values(text, "sdruntime")["karpenter"]["nodeTemplate"]["tags"] == {"team": "pictures", "cost-centre": "0123"}
+    assert values(text, "any")["karpenter"] == {"nodeTemplate": {"tags": {"team": "all", "cost-centre": "0123"}}}
+
+
+def test_without_a_model_bucket_nothing_is_mounted_unless_there_is_a_claim() -> None:
+    assert values(ONE, "sdruntime")["runtime"]["persistence"] == {"enabled": False}
+    claimed = ONE.replace("a.safetensors", "a, extraValues: {runtime: {persistence: {existingClaim: mine}}}")
+    assert values(claimed, "sdruntime")["runtime"]["persistence"] == {"existingClaim": "mine"}
+
+
+def test_one_runtimes_values_never_leak_into_anothers() -> None:
+    text = """
+modelsRuntime:
+- name: one
+  modelFilename: one.safetensors
+  extraValues: &values
+    karpenter: {provisioner: {instanceType: [g5.xlarge, g6.xlarge]}, nodeTemplate: {tags: {a: b}}}
+    runtime: {scaling: {queueLength: 1}, queueAgent: {extraEnv: {A: "1"}}}
+- {name: two, modelFilename: two.safetensors}
+- {name: three, dynamicModel: true, extraValues: {karpenter: {provisioner: {instanceType: [g4dn.xlarge]}}}}
+- {name: four, modelFilename: four.safetensors, extraValues: *values}
+"""
+    text = f"{text}{CLUSTER}  tags: {{team: all}}\n"
+    tags = {"nodeTemplate": {"tags": {"team": "all"}}}
+    assert values(text, "two")["karpenter"] == tags
+    assert values(text, "two")["runtime"] == {
+        "type": "sdwebui",
+        "inferenceApi": {"modelFilename": "two.safetensors"},
+        "persistence": {"enabled": False},
+    }
+    assert values(text, "three")["karpenter"] == {"provisioner": {"instanceType": ["g4dn.xlarge"]}, **tags}
+    assert values(text, "four")["runtime"]["inferenceApi"] == {"modelFilename": "four.safetensors"}
+    assert values(text, "one")["runtime"]["inferenceApi"] == {"modelFilename": "one.safetensors"}
+
+
+def test_a_runtime_is_a_helm_release_that_leaves_replicas_to_keda() -> None:
+    application = manifests(ONE)["applications/runtimes/sdruntime.yaml"]
+    spec = application["spec"]
+    assert application["metadata"]["name"] == "sdruntime"
+    assert spec["project"] == "darkroom"
+    assert spec["destination"] == {"server": "https://kubernetes.default.svc", "namespace": "default"}
+    assert spec["source"]["helm"]["releaseName"] == "sdruntime"
+    assert {key: spec["source"][key] for key in ("repoURL", "targetRevision", "path")} == {
+        "repoURL": "https://git.example.com/darkroom.git",
+        "targetRevision": "main",
+        "path": "runtimes/chart",
+    }
+    assert spec["ignoreDifferences"] == [{"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}]
+    assert "RespectIgnoreDifferences=true" in spec["syncPolicy"]["syncOptions"]
+    assert spec["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}
+
+
+def test_charts_of_your_own_are_asked_for_the_way_argo_cd_wants() -> None:
+    rendered = manifests(text_of("charts-of-your-own"))
+
+    def source(name: str) -> Manifest:
+        found = rendered[f"applications/runtimes/{name}.yaml"]["spec"]["source"]
+        return {key: value for key, value in found.items() if key != "helm"}
+
+    assert source("one") == {
+        "repoURL": "123456789012.dkr.ecr.us-west-2.amazonaws.com/charts",
+        "chart": "runtime",
+        "targetRevision": "1.10",
+    }
+    assert source("two") == {
+        "repoURL": "https://aws-samples.github.io/stable-diffusion-on-eks/charts/",
+        "chart": "sd-on-eks",
+        "targetRevision": "1.1.0",
+    }
+
+
+def test_the_claims_application_reads_the_claims_of_its_own_cluster() -> None:
+    rendered = manifests(ONE)
+    claims, apis = rendered["applications/claims.yaml"], rendered["applications/crossplane-apis.yaml"]
+    assert claims["spec"]["source"]["path"] == "clusters/test/rendered/claims"
+    assert claims["spec"]["source"]["directory"] == {"recurse": True}
+    assert apis["spec"]["source"]["path"] == "apps/crossplane/apis"
+    waves = [int(app["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]) for app in (apis, claims)]
+    assert waves == sorted(set(waves))
+
+
+label = st.from_regex(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,20}[a-zA-Z0-9])?", fullmatch=True)
+# Text that YAML parsers, each by its own rules, may take for something else.
+text = st.one_of(
+    st.sampled_from(
+        ["on", "y", "~", "null", "0123", "089", "1e3", "1_000", "0o17", "12:30", "2024-01-01", "a: b", "<<"]
+    ),
+    st.text(max_size=20),
+)
+text_map = st.dictionaries(text.filter(bool), text, max_size=3)
+extra_values = st.fixed_dictionaries(
+    {},
+    optional={
+        "karpenter": st.fixed_dictionaries({}, optional={"nodeTemplate": st.fixed_dictionaries({"userData": text})}),
+        "runtime": st.fixed_dictionaries({"annotations": text_map}, optional={"queueAgent": st.just({"XRay": {}})}),
+    },
+)
+runtimes = st.lists(
+    st.tuples(label.filter(lambda name: name.lower() not in names.TAKEN), label, text.filter(bool), extra_values),
+    max_size=5,
+    unique_by=(lambda runtime: runtime[0].lower(), lambda runtime: runtime[2]),
+)
+
+
+@settings(deadline=None)
+@given(runtimes=runtimes, stack=label, tags=text_map)
+def test_any_valid_config_renders_to_yaml_that_says_the_same_to_every_parser(
+    runtimes: list[tuple[str, str, str, Manifest]], stack: str, tags: dict[str, str]
+) -> None:
+    config = {
+        "stackName": stack,
+        "modelsRuntime": [
+            {"name": name, "namespace": namespace, "modelFilename": model, "extraValues": extra}
+            for name, namespace, model, extra in runtimes
+        ],
+        "cluster": {**yaml.safe_load(CLUSTER)["cluster"], "tags": tags},
+    }
+    loaded = load(yaml.safe_dump(config, default_style='"'), "config.yaml").config
+    files = build(loaded, "clusters/test", "clusters/test/config.yaml")
+    # PyYAML goes by YAML 1.1 and Document by 1.2.
+    parsed = {path: yaml.safe_load(text) for path, text in files.items()}
+    assert parsed == {path: Document(text).data for path, text in files.items()}
+    identities = {(found["kind"], found["metadata"]["name"]) for found in parsed.values()}
+    assert len(identities) == len(files)
+    assert all(len(name) <= 63 for _, name in identities)
+    for name, _, model, extra in runtimes:
+        application = parsed[f"clusters/test/rendered/applications/runtimes/{name.lower()}.yaml"]
+        found = application["spec"]["source"]["helm"]["valuesObject"]
+        assert found["runtime"]["inferenceApi"]["modelFilename"] == model
+        assert found["runtime"].get("annotations") == extra.get("runtime", {}).get("annotations")
+        assert found.get("karpenter", {}).get("nodeTemplate", {}).get("tags", {}) == tags
+
+
+@pytest.mark.parametrize("file", VALID, ids=lambda file: file.stem)
+def test_bytes_are_the_same_every_time(file: Path) -> None:
+    def render() -> list[tuple[str, str]]:
+        return sorted(build(load(file.read_text(), "config.yaml").config, "clusters/test", "config.yaml").items())
+
+    assert render() == render()

@@ -1,0 +1,170 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from generator.composition import Api, composition
+from generator.tree import yaml_text
+from tests.generator.cases import FIXTURES, ROOT
+
+SOURCES = ("generator", "clusters", "apps/crossplane/apis", "docs/reference.md")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a copy of everything that the generator reads and writes."""
+    for source in SOURCES:
+        target = tmp_path / "checkout" / source
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, target)
+    return tmp_path / "checkout"
+
+
+def render(checkout: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line from a folder that has nothing to do with the repository."""
+    return subprocess.run(
+        [sys.executable, str(checkout / "generator" / "render.py"), *arguments],
+        cwd=checkout.parent,
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_is_committed_is_what_the_sources_say() -> None:
+    done = render(ROOT, "--check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_check_names_a_changed_a_missing_and_a_left_over_file_and_what_mends_them(checkout: Path) -> None:
+    rendered = checkout / "clusters" / "local" / "rendered"
+    changed = rendered / "claims" / "inference-api.yaml"
+    changed.write_text(changed.read_text().replace("us-east-1", "eu-west-1"))
+    (rendered / "claims" / "runtimes" / "tiny.yaml").unlink()
+    (rendered / "claims" / "runtimes" / "old.yaml").write_text("kind: InferenceRuntime\n")
+
+    done = render(checkout, "--check")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "clusters/local/rendered/claims/inference-api.yaml is changed: run `make render`",
+        "clusters/local/rendered/claims/runtimes/old.yaml is left over: run `make render`",
+        "clusters/local/rendered/claims/runtimes/tiny.yaml is missing: run `make render`",
+    ]
+    assert "-  region: eu-west-1\n+  region: us-east-1\n" in done.stdout
+    assert "--- a/clusters/local/rendered/claims/runtimes/old.yaml\n+++ /dev/null\n" in done.stdout
+    assert "--- /dev/null\n+++ b/clusters/local/rendered/claims/runtimes/tiny.yaml\n" in done.stdout
+
+    assert render(checkout, "--diff").stdout == done.stdout
+    assert render(checkout).returncode == 0
+    assert render(checkout, "--check").returncode == 0
+    assert not (rendered / "claims" / "runtimes" / "old.yaml").exists()
+
+
+@pytest.mark.parametrize("path", ["docs/reference.md", "clusters/config.schema.json"])
+def test_check_covers_what_all_clusters_share(checkout: Path, path: str) -> None:
+    (checkout / path).unlink()
+    done = render(checkout, "--check")
+    assert (done.returncode, done.stderr) == (1, f"{path} is missing: run `make render`\n")
+
+
+def test_a_composition_follows_its_script_and_goes_with_it(checkout: Path) -> None:
+    api = checkout / "apps" / "crossplane" / "apis" / "inferenceapi"
+    with (api / "compose.py").open("a") as script:
+        script.write("# a change\n")
+    assert render(checkout, "--check").returncode == 1
+    render(checkout)
+    assert "        # a change\n" in (api / "composition.yaml").read_text()
+    (api / "compose.py").unlink()
+    assert render(checkout, "--check").stderr.endswith("composition.yaml is left over: run `make render`\n")
+
+
+def test_a_cluster_that_is_gone_takes_what_was_rendered_for_it_along(checkout: Path) -> None:
+    (checkout / "clusters" / "local" / "config.yaml").unlink()
+    assert render(checkout).returncode == 0
+    assert not (checkout / "clusters" / "local").exists()
+    assert (checkout / "clusters" / "production" / "rendered").exists()
+
+
+def test_every_error_of_every_cluster_is_told_and_nothing_is_written(checkout: Path) -> None:
+    for cluster in ("local", "production"):
+        file = checkout / "clusters" / cluster / "config.yaml"
+        file.write_text(file.read_text().replace("modelsRuntime", "modelRuntime"))
+    (checkout / "docs" / "reference.md").unlink()
+    done = render(checkout)
+    assert done.returncode == 2
+    assert done.stderr.count("modelRuntime: is not a known key: did you mean modelsRuntime?") == 2
+    assert done.stderr.count("modelsRuntime: is missing. The runtimes.") == 2
+    assert done.stderr.endswith("Nothing was written.\n")
+    assert not (checkout / "docs" / "reference.md").exists()
+
+
+def test_one_cluster_can_be_rendered_alone_from_another_file(checkout: Path) -> None:
+    file = checkout / "other.yaml"
+    shutil.copy(FIXTURES / "valid" / "successor-file.yaml", file)
+    (checkout / "docs" / "reference.md").unlink()
+    claim = checkout / "clusters" / "local" / "rendered" / "claims" / "inference-api.yaml"
+    local = str(checkout / "clusters" / "local")
+
+    assert render(checkout, local, "--config", str(file)).returncode == 0
+    assert yaml.safe_load(claim.read_text())["metadata"]["name"] == "sdoneks"
+    assert "# Made from: other.yaml\n" in claim.read_text()
+    assert not (checkout / "docs" / "reference.md").exists()
+
+    assert render(checkout, local).returncode == 0
+    assert yaml.safe_load(claim.read_text())["metadata"]["name"] == "darkroom-local"
+    # The guidance's variable does the same, and nothing where several clusters are rendered.
+    assert render(checkout, "--check", local, CDK_CONFIG_PATH=str(file)).returncode == 1
+    done = render(checkout, CDK_CONFIG_PATH=str(file))
+    assert done.stderr.startswith("CDK_CONFIG_PATH is ignored")
+    assert render(checkout, "--check", local).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "not a folder of this repository"),
+        (["--config", "a.yaml"], "name one CLUSTER_DIR"),
+        (["--check", "--diff"], "not allowed with"),
+        ([str(ROOT / "docs")], "docs/config.yaml: cannot be read"),
+    ],
+)
+def test_a_wrong_command_is_explained(arguments: list[str], message: str) -> None:
+    done = render(ROOT, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_warnings_do_not_fail(checkout: Path) -> None:
+    (checkout / "clusters" / "local" / "config.yaml").write_text(
+        (FIXTURES / "valid" / "documents-typo-in-type.yaml").read_text()
+    )
+    done = render(checkout, str(checkout / "clusters" / "local"))
+    assert done.returncode == 0
+    assert "warning: clusters/local/config.yaml:4: modelsRuntime[0].type: confyui is read as comfyui\n" in done.stderr
+
+
+def test_the_script_of_a_composition_comes_back_exactly_and_can_be_read() -> None:
+    for folder in sorted((ROOT / "apps" / "crossplane" / "apis").iterdir()):
+        text = (folder / "composition.yaml").read_text()
+        script = (folder / "compose.py").read_text()
+        first, second = yaml.safe_load(text)["spec"]["pipeline"]
+        assert first["input"]["script"] == script
+        assert first["input"]["kind"] == "Script"
+        assert second["functionRef"]["name"] == "crossplane-contrib-function-auto-ready"
+        assert "      script: |\n" in text
+
+
+def test_a_composition_is_of_the_version_that_its_definition_refers_to() -> None:
+    versions = [{"name": "v1alpha1", "referenceable": False}, {"name": "v1", "referenceable": True}]
+    definition = {
+        "metadata": {"name": "darks.example.org"},
+        "spec": {"group": "example.org", "names": {"kind": "Dark"}, "versions": versions},
+    }
+    made = yaml.safe_load(yaml_text(composition(Api("apis/dark", definition, "pass\n")), "x"))
+    assert made["spec"]["compositeTypeRef"] == {"apiVersion": "example.org/v1", "kind": "Dark"}
