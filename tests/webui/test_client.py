@@ -14,7 +14,7 @@ from webuiapi import WebUIApi
 
 from tests.webui.conftest import OTHER, SHIPPED_FILE, Background, Server
 
-ENDLESS = {"prompt": "a red circle", "steps": 150, "n_iter": 16, "width": 64, "height": 64}
+ENDLESS = {"prompt": "a red circle", "steps": 60, "n_iter": 16, "width": 64, "height": 64}
 """Much longer than any test waits."""
 
 
@@ -174,7 +174,7 @@ def test_everything_else_that_the_client_asks_is_answered(client: WebUIApi) -> N
 def test_progress_is_zero_when_idle_and_grows_with_the_steps_while_drawing(server: Server) -> None:
     idle = server.get("progress")
     assert (idle["progress"], idle["state"]["job_count"], idle["current_image"]) == (0, 0, None)
-    drawing = Background(lambda: server.post("txt2img", {"prompt": "a red circle", "steps": 60, "n_iter": 2}))
+    drawing = Background(lambda: server.post("txt2img", {"prompt": "a red circle", "steps": 30, "n_iter": 2}))
     seen = []
     while drawing.running:
         seen.append(server.get("progress", skip_current_image="true"))
@@ -193,7 +193,7 @@ def test_progress_is_zero_when_idle_and_grows_with_the_steps_while_drawing(serve
 
 def test_a_preview_shows_what_is_being_drawn(server: Server) -> None:
     drawing = Background(lambda: server.post("txt2img", ENDLESS))
-    preview = server.wait_for(lambda answer: answer["state"]["sampling_step"] > 75)["current_image"]
+    preview = server.wait_for(lambda answer: answer["state"]["sampling_step"] > 30)["current_image"]
     server.post("interrupt")
     drawing.wait()
     red, green, blue = pixels(open_picture(preview))[64, 64]

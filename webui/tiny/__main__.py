@@ -5,6 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+SHUTDOWN_SECONDS = 10
+"""How long a picture in the making keeps the server from stopping."""
+
 
 def main() -> int:
     """Serves until stopped. Returns 2 when there is no such model."""
@@ -36,7 +39,7 @@ def main() -> int:
         print(f"SD_MODEL_CHECKPOINT: {error}; {options.models} has {names}", file=sys.stderr)
         return 2
     library.use(library.current)
-    uvicorn.run(create_app(library), host=options.host, port=options.port, log_level="info")
+    uvicorn.run(create_app(library), host=options.host, port=options.port, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     return 0
 
 

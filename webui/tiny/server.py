@@ -35,6 +35,12 @@ from webui.tiny.state import State
 LARGEST_BODY = 64 * 2**20
 """Of a request, in bytes."""
 
+NOT_HERE = (
+    "sd-vae", "sd-modules", "loras", "hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles",
+    "latent-upscale-modes", "script-info", "extensions",
+)  # fmt: skip
+"""What the original lists and this model has none of."""
+
 Json = dict[str, object]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -43,8 +49,15 @@ Send = Callable[[Message], Awaitable[None]]
 
 def create_app(library: Library) -> FastAPI:
     """The server for the checkpoints of `library`."""
-    app = FastAPI(title="Darkroom tiny", version="1", description=__doc__)
-    app.include_router(_routes(library, State()), prefix="/sdapi/v1")
+    app, state, queue = FastAPI(title="Darkroom tiny", version="1", description=__doc__), State(), asyncio.Lock()
+    for router in (
+        _drawing(library, state, queue),
+        _watching(state),
+        _models(library, queue),
+        _pictures(),
+        _lists(library),
+    ):
+        app.include_router(router, prefix="/sdapi/v1")
     app.add_middleware(_Envelope)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_other_error)
@@ -54,15 +67,8 @@ def create_app(library: Library) -> FastAPI:
     return app
 
 
-def _routes(library: Library, state: State) -> APIRouter:  # noqa: PLR0915  # one function for each route
+def _drawing(library: Library, state: State, queue: asyncio.Lock) -> APIRouter:
     router = APIRouter()
-    settings: Json = {
-        "samples_format": "png",
-        "CLIP_stop_at_last_layers": 1,
-        "sd_vae": "Automatic",
-        "return_grid": True,
-    }
-    queue = asyncio.Lock()
 
     async def draw(request: GenerationRequest) -> Json:
         _refuse_scripts(request)
@@ -85,20 +91,11 @@ def _routes(library: Library, state: State) -> APIRouter:  # noqa: PLR0915  # on
     async def img2img(request: ImageRequest) -> Json:
         return await draw(request)
 
-    @router.post("/extra-single-image")
-    def extra_single_image(request: SingleExtrasRequest) -> Json:
-        return {"html_info": "", "image": images.encode(_upscale(request, request.image))}
+    return router
 
-    @router.post("/extra-batch-images")
-    def extra_batch_images(request: BatchExtrasRequest) -> Json:
-        upscaled = [images.encode(_upscale(request, image.data)) for image in request.image_list]
-        return {"html_info": "", "images": upscaled}
 
-    @router.post("/png-info")
-    def png_info(request: PngInfoRequest) -> Json:
-        items = {key: value for key, value in _open(request.image).info.items() if isinstance(value, str)}
-        info = items.get("parameters", "")
-        return {"info": info, "items": items, "parameters": images.read_infotext(info) if info else {}}
+def _watching(state: State) -> APIRouter:
+    router = APIRouter()
 
     @router.get("/progress")
     def progress(skip_current_image: bool = False) -> Json:
@@ -107,21 +104,20 @@ def _routes(library: Library, state: State) -> APIRouter:  # noqa: PLR0915  # on
         if now.preview and not skip_current_image:
             network, latents = now.preview
             preview = images.encode(images.from_floats(network.decode(latents[:1])[0]))
-        state_now = {
-            "skipped": now.skipped,
-            "interrupted": now.interrupted,
-            "stopping_generation": False,
-            "job": now.job,
-            "job_count": now.job_count,
-            "job_timestamp": now.job_timestamp,
-            "job_no": now.job_no,
-            "sampling_step": now.sampling_step,
-            "sampling_steps": now.sampling_steps,
-        }
         return {
             "progress": now.progress,
             "eta_relative": now.eta_seconds,
-            "state": state_now,
+            "state": {
+                "skipped": now.skipped,
+                "interrupted": now.interrupted,
+                "stopping_generation": False,
+                "job": now.job,
+                "job_count": now.job_count,
+                "job_timestamp": now.job_timestamp,
+                "job_no": now.job_no,
+                "sampling_step": now.sampling_step,
+                "sampling_steps": now.sampling_steps,
+            },
             "current_image": preview,
             "textinfo": None,
         }
@@ -134,6 +130,21 @@ def _routes(library: Library, state: State) -> APIRouter:  # noqa: PLR0915  # on
     @router.post("/skip")
     async def skip() -> None:
         state.skip()
+
+    @router.get("/memory")
+    def memory() -> Json:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total = page * os.sysconf("SC_PHYS_PAGES")
+        used = page * int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return {"ram": {"free": total - used, "used": used, "total": total}, "cuda": {"error": "unavailable"}}
+
+    return router
+
+
+def _models(library: Library, queue: asyncio.Lock) -> APIRouter:
+    router = APIRouter()
+    # Settings that are sent are kept and shown again, but only the checkpoint changes anything.
+    settings: Json = {"samples_format": "png", "CLIP_stop_at_last_layers": 1, "sd_vae": "Automatic"}
 
     @router.get("/options")
     async def get_options() -> Json:
@@ -170,6 +181,33 @@ def _routes(library: Library, state: State) -> APIRouter:  # noqa: PLR0915  # on
             await run_in_threadpool(library.use, library.current)
         return {}
 
+    return router
+
+
+def _pictures() -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/extra-single-image")
+    def extra_single_image(request: SingleExtrasRequest) -> Json:
+        return {"html_info": "", "image": images.encode(_upscale(request, request.image))}
+
+    @router.post("/extra-batch-images")
+    def extra_batch_images(request: BatchExtrasRequest) -> Json:
+        upscaled = [images.encode(_upscale(request, image.data)) for image in request.image_list]
+        return {"html_info": "", "images": upscaled}
+
+    @router.post("/png-info")
+    def png_info(request: PngInfoRequest) -> Json:
+        items = {key: value for key, value in _open(request.image).info.items() if isinstance(value, str)}
+        info = items.get("parameters", "")
+        return {"info": info, "items": items, "parameters": images.read_infotext(info) if info else {}}
+
+    return router
+
+
+def _lists(library: Library) -> APIRouter:
+    router = APIRouter()
+
     @router.get("/samplers")
     async def samplers() -> list[Json]:
         return [{"name": sampler.name, "aliases": list(sampler.aliases), "options": {}} for sampler in SAMPLERS]
@@ -200,18 +238,10 @@ def _routes(library: Library, state: State) -> APIRouter:  # noqa: PLR0915  # on
     async def cmd_flags() -> Json:
         return {"api": True, "ckpt_dir": str(library.folder), "ckpt": str(library.current.path), "use_cpu": ["all"]}
 
-    @router.get("/memory")
-    async def memory() -> Json:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total = page * os.sysconf("SC_PHYS_PAGES")
-        used = page * int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return {"ram": {"free": total - used, "used": used, "total": total}, "cuda": {"error": "unavailable"}}
-
     async def nothing() -> list[Json]:
         return []
 
-    for path in ("sd-vae", "sd-modules", "loras", "hypernetworks", "face-restorers", "realesrgan-models",
-                 "prompt-styles", "latent-upscale-modes", "script-info", "extensions"):  # fmt: skip
+    for path in NOT_HERE:
         router.get(f"/{path}", name=path)(nothing)
 
     return router

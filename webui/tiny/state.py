@@ -53,7 +53,8 @@ class State:
     def begin(self, job: str, job_count: int) -> None:
         """A request starts; an interruption of an earlier one is forgotten."""
         stamp = time.strftime("%Y%m%d%H%M%S")
-        self._moment = Moment(job, job_count, job_timestamp=stamp, started=time.monotonic())
+        with self._lock:
+            self._moment = Moment(job, job_count, job_timestamp=stamp, started=time.monotonic())
 
     def start_job(self, number: int, steps: int) -> None:
         """Batch `number` (from 0) of the request starts."""
@@ -66,7 +67,8 @@ class State:
 
     def end(self) -> None:
         """Nothing runs any more."""
-        self._moment = Moment()
+        with self._lock:
+            self._moment = Moment()
 
     def interrupt(self) -> None:
         """Ends the running request after its current step."""

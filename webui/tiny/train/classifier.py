@@ -19,8 +19,11 @@ from webui.tiny.train.scenes import COLORS, POSITIONS, RADII, SHAPES, Scene, com
 
 BATCH = 64
 RATE = 2e-3
+NOISE = 0.05
+"""Largest standard deviation of the noise on its training pictures."""
+
 SIDE = 64
-"""Pictures are averaged down to this side before they are judged."""
+"""Width and height of the pictures that it sees: procedural ones drawn so, others averaged down."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,16 @@ class Classifier(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(256, size) for size in (len(SHAPES), len(COLORS), len(COLORS)))
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """Pictures (n, 3, 128, 128), -1 to 1, to logits of shape, colour and background."""
-        features = self.body(functional.interpolate(pictures, size=(SIDE, SIDE), mode="area"))
+        """Pictures (n, 3, 64, 64), -1 to 1, to logits of shape, colour and background."""
+        features = self.body(pictures)
         return [head(features) for head in self.heads]
 
     @torch.no_grad()
     def judge(self, pictures: Tensor) -> list[Verdict]:
-        """What each picture shows."""
+        """What each picture of at least `SIDE` shows."""
         self.eval()
-        shapes, colors, grounds = (logits.argmax(1).tolist() for logits in self(pictures))
+        small = functional.interpolate(pictures, size=(SIDE, SIDE), mode="area")
+        shapes, colors, grounds = (logits.argmax(1).tolist() for logits in self(small))
         names = list(COLORS)
         return [Verdict(SHAPES[s], names[c], names[b]) for s, c, b in zip(shapes, colors, grounds, strict=True)]
 
@@ -79,8 +83,8 @@ def truth(of: Scene) -> Verdict:
 
 
 def pictures(scenes: list[Scene]) -> Tensor:
-    """Drawn scenes: (n, 3, 128, 128)."""
-    return torch.from_numpy(np.stack([draw(one) for one in scenes])).permute(0, 3, 1, 2)
+    """Drawn scenes: (n, 3, 64, 64)."""
+    return torch.from_numpy(np.stack([draw(one, SIDE) for one in scenes])).permute(0, 3, 1, 2)
 
 
 def train(work: Path, steps: int, seed: int) -> Iterator[str]:
@@ -93,9 +97,9 @@ def train(work: Path, steps: int, seed: int) -> Iterator[str]:
         scenes = [scene(rng) for rng in [np.random.default_rng((seed, 1, step))] for _ in range(BATCH)]
         inputs = pictures(scenes)
         # Noise and a random blur, so that no verdict hangs on the crispness of procedural edges.
-        blurred = functional.interpolate(functional.avg_pool2d(inputs, 4), scale_factor=4, mode="bilinear")
+        blurred = functional.avg_pool2d(inputs, 3, 1, 1, count_include_pad=False)
         inputs = inputs.lerp(blurred, torch.rand(BATCH, 1, 1, 1))
-        inputs = inputs + torch.randn_like(inputs) * 0.1 * torch.rand(BATCH, 1, 1, 1)
+        inputs = inputs + torch.randn_like(inputs) * NOISE * torch.rand(BATCH, 1, 1, 1)
         answers = [truth(one) for one in scenes]
         targets = (
             torch.tensor([SHAPES.index(answer.shape) for answer in answers]),
