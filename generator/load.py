@@ -1,7 +1,6 @@
 """From the text of a config.yaml to a Config, or to everything that is wrong with it."""
 
 import difflib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,26 @@ cluster:
   repository:
     url: https://github.com/you/your-fork.git
 """
+
+# What a value should be, by Pydantic's name of the error and in words for people who do not know Pydantic.
+RULES = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping of keys to values",
+    "greater_than_equal": "{ge} or more",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than_equal": "{le} or less",
+    "literal_error": "{expected}",
+    "mismatch": "{meaning}",
+    "model_type": "a mapping of keys to values",
+    "string_too_long": "{max_length} characters long or shorter",
+    "string_too_short": "{min_length} characters long or longer",
+    "string_type": "text",
+    "too_short": "a list of {min_length} or more",
+    "tuple_type": "a list",
+}
 
 
 class ConfigError(Exception):
@@ -71,7 +90,7 @@ def _messages(found: list[Problem], document: Document, file: str) -> Iterator[s
 
 
 def _explain(details: ErrorDetails) -> Problem:
-    """Return where an error is and what is wrong there, in words for people who do not know Pydantic."""
+    """Return where an error is, what is wrong there, and how to mend it."""
     # A mapping's invalid key is reported below itself.
     location = tuple(step for step in details["loc"] if step != "[key]")
     section, key, value = _section_at(location[:-1]), str(location[-1]), details["input"]
@@ -80,20 +99,14 @@ def _explain(details: ErrorDetails) -> Problem:
             text = MISSING_CLUSTER if location == ("cluster",) else f"is missing. {_description(key, section)}"
         case "extra_forbidden":
             text = _unknown_key(key, section)
-        case "string_type" if not isinstance(value, list | dict):
+        case "invalid_key":
+            text = "is a key, and keys should be text: put it in quotes"
+        case "string_type" if isinstance(value, bool | int | float):
             text = f"should be text, and YAML reads it as {_shown(value)}: put it in quotes"
-        case "model_type" | "dict_type":
-            text = f"should be a mapping of keys to values, not {_shown(value)}"
-        case "tuple_type":
-            text = f"should be a list, not {_shown(value)}"
-        case "too_short":
-            text = "should have at least one entry"
-        case "refused":
-            text = details["msg"]
+        case kind if kind in RULES:
+            text = f"should be {RULES[kind].format(**details.get('ctx', {}))}, not {_shown(value)}"
         case _:
-            # Pydantic begins with "Input", "String", and the like, and may end with how it tried to convert it.
-            rule = re.sub("^.*?should |, (unable|got) .*$", "", details["msg"])
-            text = f"should {rule}, not {_shown(value)}"
+            text = details["msg"]
     return Problem(location, text)
 
 
@@ -128,8 +141,14 @@ def _section_at(location: Location) -> type[Section] | None:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list" if value else "an empty list"
+        case _:
+            return repr(value)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from generator import names
-from generator.section import LandsIn, Location, LowerCased, Matches, Name, Problem, Section, refusal
+from generator.section import LandsIn, Location, LowerCased, Matches, Name, Number, Problem, Section, refusal
 from generator.values import ExtraValues
 
 # What a runtime of the guidance serves when its configuration names no model.
@@ -46,7 +46,7 @@ class Outputs(Section):
 
     LANDS_IN = "InferenceAPI"
 
-    retention_days: int | None = Field(
+    retention_days: Number | None = Field(
         None, ge=1, description="Days after which pictures and job records expire. Without it they are kept for ever."
     )
     deletion_policy: Literal["Retain", "Delete"] = Field(
@@ -84,8 +84,8 @@ class Throttle(Section):
 
     LANDS_IN = "InferenceAPI"
 
-    rate_limit: int = Field(30, ge=1, description="Requests per second, on average.")
-    burst_limit: int = Field(50, ge=1, description="Requests at once.")
+    rate_limit: Number = Field(30, ge=1, description="Requests per second, on average.")
+    burst_limit: Number = Field(50, ge=1, description="Requests at once.")
 
 
 class Gateway(Section):
@@ -106,7 +106,7 @@ class ClusterComponents(Section):
     LANDS_IN = "bootstrap/eks"
 
     instance_type: str = Field("m7g.large", description="Instance type of the nodes.")
-    desired_count: int = Field(2, ge=1, description="How many there are.")
+    desired_count: Number = Field(2, ge=1, description="How many there are.")
 
 
 class Release(Section):

@@ -141,6 +141,15 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        # Python, and Pydantic with it, takes true for 1.
+        raise PydanticCustomError("int_type", "not a number")
+    return value
+
+
+Number = Annotated[int, BeforeValidator(_no_truth)]
+
 # The guidance lower-cases names, so both cases are welcome.
 LowerCased = BeforeValidator(_lower)
 

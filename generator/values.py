@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from generator.section import Location, Matches, Problem, Quantity, ResourceName, Section, refusal
+from generator.section import Location, Matches, Number, Problem, Quantity, ResourceName, Section, refusal
 
 TextMap = dict[str, str]
 Resources = dict[ResourceName, Quantity]
@@ -41,7 +41,7 @@ class Requirement(Section):
         description="How the label relates to the values."
     )
     values: tuple[str, ...] = Field((), description="Values to compare with, quoted when they are numbers.")
-    min_values: int | None = Field(None, ge=1, description="How many different values must stay possible.")
+    min_values: Number | None = Field(None, ge=1, description="How many different values must stay possible.")
 
 
 class Taint(Section):
@@ -96,8 +96,8 @@ class Volume(Section):
     )
     delete_on_termination: bool = Field(True, description="Whether the volume goes with its node.")
     # Bounds of both: the guidance's config.schema.yaml.
-    iops: int | None = Field(None, ge=3000, le=16000, description="Operations per second.")
-    throughput: int | None = Field(None, ge=125, le=1000, description="MiB per second.")
+    iops: Number | None = Field(None, ge=3000, le=16000, description="Operations per second.")
+    throughput: Number | None = Field(None, ge=125, le=1000, description="MiB per second.")
     snapshot_id: Annotated[str, Matches("^snap-[0-9a-f]+$", "the id of a snapshot, such as snap-0123456789")] | None = (
         Field(
             None,
@@ -154,13 +154,15 @@ class Scaling(Section):
     LANDS_IN = "ScaledObject"
 
     enabled: bool = Field(True, description="Whether KEDA decides the number of replicas.")
-    queue_length: int = Field(
+    queue_length: Number = Field(
         10, ge=1, description="Queued jobs for each replica: with 10, 25 jobs ask for 3 replicas."
     )
-    cooldown_period: int = Field(60, ge=1, description="Seconds after the last job before the last replica goes.")
-    max_replica_count: int = Field(20, ge=0, description="Replicas at most.")
-    min_replica_count: int = Field(0, ge=0, description="Replicas at least; 0 lets the GPUs go when there is no job.")
-    polling_interval: int = Field(1, ge=1, description="Seconds between two looks at the queue.")
+    cooldown_period: Number = Field(60, ge=1, description="Seconds after the last job before the last replica goes.")
+    max_replica_count: Number = Field(20, ge=0, description="Replicas at most.")
+    min_replica_count: Number = Field(
+        0, ge=0, description="Replicas at least; with 0 the GPUs go when there is no job."
+    )
+    polling_interval: Number = Field(1, ge=1, description="Seconds between two looks at the queue.")
     scale_on_in_flight: bool = Field(
         False, description="Whether jobs that an agent holds count as well as those that wait."
     )
@@ -320,7 +322,7 @@ class RuntimeValues(Section):
 
     labels: TextMap = Field({}, description="Further labels of the pods.")
     annotations: TextMap = Field({}, description="Further annotations of the pods.")
-    replicas: int = Field(1, ge=0, description="Replicas where `scaling.enabled` is false.")
+    replicas: Number = Field(1, ge=0, description="Replicas where `scaling.enabled` is false.")
     scaling: Scaling = Field(default_factory=Scaling, description="How many replicas there are.")
     inference_api: InferenceApi = Field(default_factory=InferenceApi, description="The inference server.")
     queue_agent: QueueAgent = Field(default_factory=QueueAgent, description="The queue agent.")

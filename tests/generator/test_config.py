@@ -1,9 +1,17 @@
+from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from generator.build import build
 from generator.load import ConfigError, load
-from tests.generator.cases import CLUSTER, CLUSTERS, EXAMPLES, INVALID, VALID, announced
+from tests.generator.cases import CLUSTER, CLUSTERS, EXAMPLES, FIXTURES, INVALID, VALID, announced
 
 
 def messages(text: str) -> list[str]:
@@ -74,6 +82,36 @@ modelsRuntime:
         "modelsRuntime[1].name",
         "modelsRuntime[1].modelFilename",
     ]
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the location of everything in a parsed file."""
+    for step in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*place, step)
+        yield from places(value[step], (*place, step))
+
+
+FULL = yaml.safe_load((FIXTURES / "valid" / "head-file-with-every-value.yaml").read_text())
+
+
+@settings(deadline=None)
+@given(
+    place=st.sampled_from(list(places(FULL))),
+    nonsense=st.sampled_from([None, [], {}, "", "x", 0, -1, True, 1.5, {"a": 1}, {1: 2}, [None], [[]], [{}]]),
+)
+def test_nonsense_anywhere_is_accepted_or_explained(place: tuple[Any, ...], nonsense: Any) -> None:
+    config = yaml.safe_load(yaml.safe_dump(FULL))
+    *way, last = place
+    reduce(getitem, way, config)[last] = nonsense
+    try:
+        build(load(yaml.safe_dump(config), "config.yaml").config, "clusters/test", "config.yaml")
+    except ConfigError as error:
+        assert all(message.startswith("config.yaml:") for message in error.messages)  # noqa: PT017
+
+
+def test_true_is_not_a_number() -> None:
+    text = "modelsRuntime: []\nclusterComponents: {desiredCount: true}\n"
+    assert messages(text + CLUSTER) == ["2: clusterComponents.desiredCount: should be a whole number, not true"]
 
 
 def test_yaml_that_contains_itself_is_refused() -> None:
