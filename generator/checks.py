@@ -28,7 +28,7 @@ FILTER_POLICIES_PER_TOPIC = 200
 GUIDANCE_CHARTS = ("public.ecr.aws/bingjiao/charts", "aws-samples.github.io/stable-diffusion-on-eks")
 
 # Of the keys of a runtime, those that must be valid for it to be compared with others.
-IDENTITY = ("name", "type", "modelFilename", "dynamicModel")
+IDENTITY = ("enabled", "name", "type", "modelFilename", "dynamicModel")
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,11 @@ class Parts:
         runtimes: dict[Location, Runtime] = {}
         listed = data.get("modelsRuntime")
         for index, item in enumerate(listed if isinstance(listed, list) else []):
-            runtime = _valid(Runtime, item) or _valid(Runtime, _identity(item))
-            if runtime:
+            if runtime := _valid(Runtime, item) or _valid(Runtime, _identity(item)):
                 runtimes["modelsRuntime", index] = runtime
-        if (dynamic := _valid(DynamicModelRuntime, data.get("dynamicModelRuntime"))) and dynamic.enabled:
+        item = data.get("dynamicModelRuntime")
+        dynamic = _valid(DynamicModelRuntime, item) or _valid(DynamicModelRuntime, _identity(item))
+        if dynamic and dynamic.enabled:
             runtimes["dynamicModelRuntime",] = dynamic.runtime
         return cls(
             _valid(StackName, data.get("stackName")) or DEFAULT_STACK,

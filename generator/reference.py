@@ -91,9 +91,8 @@ def _section(section: type[Section], places: dict[type[Section], str], definitio
         own = next((mark.object for mark in field.metadata if isinstance(mark, LandsIn)), section.LANDS_IN)
         lines.append(f"| `{key}` | {kind} | {default} | {field.description} | {'' if key in below else own} |")
     for key, instead in section.POPULATED.items():
-        lines.append(
-            f"| `{key}` | | | Filled in by the platform{f' from {instead}' * bool(instead)}: not to be set. | |"
-        )
+        origin = f" from {instead}" if instead else ""
+        lines.append(f"| `{key}` | | | Filled in by the platform{origin}: not to be set. | |")
     return "\n".join(lines) + "\n"
 
 

@@ -61,7 +61,7 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _spell_each_key_one_way(self) -> Self:
-        given = {self.keys()[name] for name in self.model_fields_set}
+        given = {self.keys()[name] for name in self.model_fields_set} if self.OLDER_SPELLINGS else set[str]()
         twice = [
             Problem((older,), f"is the older spelling of {key}, which is set too: keep one")
             for older, key in self.OLDER_SPELLINGS.items()

@@ -245,7 +245,7 @@ runtimes = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(runtimes=runtimes, stack=label, tags=text_map)
 def test_any_valid_config_renders_to_yaml_that_says_the_same_to_every_parser(
     runtimes: list[tuple[str, str, str, Manifest]], stack: str, tags: dict[str, str]

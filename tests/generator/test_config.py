@@ -94,7 +94,7 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 FULL = yaml.safe_load((FIXTURES / "valid" / "head-file-with-every-value.yaml").read_text())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     place=st.sampled_from(list(places(FULL))),
     nonsense=st.sampled_from([None, [], {}, "", "x", 0, -1, True, 1.5, {"a": 1}, {1: 2}, [None], [[]], [{}]]),
