@@ -208,12 +208,13 @@ def test_an_interrupted_request_answers_at_once_with_what_it_has(server: Server)
     answer = drawing.wait()
     assert time.monotonic() - started < 5
     assert answer.status_code == 200
-    assert len(answer.json()["images"]) == 2
+    assert json.loads(answer.json()["info"])["index_of_first_image"] == 1
+    assert len(answer.json()["images"]) == 3
     assert server.get("progress")["state"]["interrupted"] is False
 
 
 def test_skipping_ends_one_batch_and_goes_on_with_the_next(server: Server) -> None:
-    drawing = Background(lambda: server.post("txt2img", ENDLESS | {"n_iter": 2}))
+    drawing = Background(lambda: server.post("txt2img", ENDLESS | {"n_iter": 2, "do_not_save_grid": True}))
     server.wait_for(lambda answer: answer["state"]["sampling_step"] > 0)
     server.post("skip")
     assert server.wait_for(lambda answer: answer["state"]["job_no"] == 1)["state"]["skipped"] is False
@@ -262,6 +263,17 @@ def test_a_number_out_of_bounds_is_refused_and_named(server: Server, field: str)
     answer = server.post("txt2img", {field: 100_000})
     assert answer.status_code == 422
     assert [problem["loc"] for problem in answer.json()["detail"]] == [["body", field]]
+
+
+def test_more_pictures_than_fit_into_an_answer_are_refused(server: Server) -> None:
+    answer = server.post("txt2img", {"width": 2048, "height": 2048, "batch_size": 16, "n_iter": 2})
+    assert answer.status_code == 422
+    assert "32 pictures of 2048x2048 are more than 64 megapixels: ask for less" in answer.text
+
+
+def test_a_high_resolution_pass_enlarges_the_picture(client: WebUIApi) -> None:
+    large = client.txt2img(prompt="a red circle", width=128, height=64, enable_hr=True, hr_scale=1.5)
+    assert large.image.size == (192, 96)
 
 
 def test_a_body_too_large_for_any_picture_is_refused(server: Server) -> None:

@@ -13,7 +13,7 @@ from webui.tiny.layers import Floats
 from webui.tiny.library import Checkpoint, Library
 from webui.tiny.network import PIXELS, Network, encode
 from webui.tiny.sampling import SAMPLERS, SCHEDULERS, Sampler, Spacing
-from webui.tiny.schemas import GenerationRequest, ImageRequest, TextRequest
+from webui.tiny.schemas import GenerationRequest, ImageRequest
 from webui.tiny.state import State
 
 VERSION = "darkroom-tiny"
@@ -78,16 +78,6 @@ def start_from(canvas: Canvas, strength: float) -> Start:
     return Start(latent, strength, encode(mask)[0] / 2 + np.float32(0.5))
 
 
-def output_size(request: GenerationRequest) -> tuple[int, int]:
-    """Width and height of the pictures, after the high-resolution pass if there is one."""
-    if not isinstance(request, TextRequest) or not request.enable_hr:
-        return request.width, request.height
-    x, y = request.hr_resize_x, request.hr_resize_y
-    if not x and not y:
-        return round(request.width * request.hr_scale), round(request.height * request.hr_scale)
-    return x or round(y * request.width / request.height), y or round(x * request.height / request.width)
-
-
 def finish(pixels: Floats, size: tuple[int, int], canvas: Canvas | None) -> Image.Image:
     """A drawn picture at the requested size, with what the mask protects put back."""
     picture = images.spread(images.from_floats(pixels), *size)
@@ -133,7 +123,7 @@ def generate(request: GenerationRequest, library: Library, state: State) -> dict
             )
             state.start_job(number, len(drawing.grid) - 1)
             pixels = network.decode(_sample(network, drawing, state))
-            pictures += [finish(picture, output_size(request), canvas) for picture in pixels]
+            pictures += [finish(picture, request.output_size, canvas) for picture in pixels]
             if state.moment.interrupted:
                 break
     finally:
@@ -148,7 +138,7 @@ def generate(request: GenerationRequest, library: Library, state: State) -> dict
 def _override(request: GenerationRequest, library: Library) -> Checkpoint:
     """The checkpoint to draw with. An unknown name is ignored, as in the original: `info` says what was used."""
     name = (request.override_settings or {}).get("sd_model_checkpoint")
-    matches = [checkpoint for checkpoint in library.checkpoints if name in checkpoint.aliases]
+    matches = [checkpoint for checkpoint in library.checkpoints if str(name) in checkpoint.aliases]
     return matches[0] if matches else library.current
 
 
@@ -198,7 +188,7 @@ class _Report:
     def answer(self, pictures: list[Image.Image]) -> dict[str, object]:
         request = self.request
         texts = [self.infotext(index) for index in range(len(pictures))]
-        sheet = request.batch_size > 1 and not request.do_not_save_grid and len(pictures) > 1
+        sheet = len(pictures) > 1 and not request.do_not_save_grid
         if sheet:  # the original puts a sheet of all pictures before them
             pictures, texts = [images.grid(pictures), *pictures], [texts[0], *texts]
         count = len(pictures) - sheet

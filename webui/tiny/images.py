@@ -4,6 +4,7 @@ import base64
 import binascii
 import io
 import json
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -98,10 +99,11 @@ def resize(image: Image.Image, width: int, height: int, mode: int) -> Image.Imag
 
 
 def grid(pictures: list[Image.Image]) -> Image.Image:
-    """All pictures on one sheet, about as wide as high."""
-    columns = int(np.ceil(np.sqrt(len(pictures))))
+    """All pictures on one sheet without a gap, as near to a square as their number allows."""
+    rows = max(rows for rows in range(1, math.isqrt(len(pictures)) + 1) if len(pictures) % rows == 0)
+    columns = len(pictures) // rows
     width, height = pictures[0].size
-    sheet = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * height))
+    sheet = Image.new("RGB", (columns * width, rows * height))
     for index, picture in enumerate(pictures):
         sheet.paste(picture, (index % columns * width, index // columns * height))
     return sheet

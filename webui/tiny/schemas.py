@@ -3,9 +3,12 @@
 The bounds are ours: the original takes any number and runs out of memory on some.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LARGEST_ANSWER = 64 * 2**20
+"""Of all pictures of a request together, in pixels."""
 
 Side = Annotated[int, Field(ge=64, le=2048)]
 Batch = Annotated[int, Field(ge=1, le=16)]
@@ -66,6 +69,20 @@ class GenerationRequest(Request):
     force_task_id: str | None = None
     infotext: str | None = None
 
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Width and height of the pictures that the answer has."""
+        return self.width, self.height
+
+    @model_validator(mode="after")
+    def _check_answer(self) -> Self:
+        width, height = self.output_size
+        count = self.batch_size * self.n_iter
+        if count * width * height > LARGEST_ANSWER:
+            limit = LARGEST_ANSWER // 2**20
+            raise ValueError(f"{count} pictures of {width}x{height} are more than {limit} megapixels: ask for less")
+        return self
+
 
 class TextRequest(GenerationRequest):
     """POST txt2img."""
@@ -84,6 +101,16 @@ class TextRequest(GenerationRequest):
     hr_scheduler: str | None = None
     hr_prompt: str = ""
     hr_negative_prompt: str = ""
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """The size after the high-resolution pass, if there is one."""
+        if not self.enable_hr:
+            return self.width, self.height
+        x, y = self.hr_resize_x, self.hr_resize_y
+        if not x and not y:
+            return round(self.width * self.hr_scale), round(self.height * self.hr_scale)
+        return x or round(y * self.width / self.height), y or round(x * self.height / self.width)
 
 
 class ImageRequest(GenerationRequest):

@@ -22,7 +22,7 @@ from webui.tiny.train.scenes import LATENT_SIDE, draw, sample
 BATCH = 32
 RATE = 2e-3
 WARM_UP = 50
-DECAY_FROM = 0.3
+DECAY_FROM = 0.33
 """Part of the run after which the learning rate falls, linearly to 0."""
 
 AVERAGE = 0.998
