@@ -1,0 +1,132 @@
+"""`python -m agent`: serve the runtime's queue until SIGTERM or SIGINT."""
+
+import os
+import signal
+import sys
+import threading
+
+import boto3
+from botocore.config import Config
+
+from agent import health, log
+from agent.adapters import adapter
+from agent.finish import Finish
+from agent.health import Pulse
+from agent.inference import Server
+from agent.inputs import Inputs, Limits
+from agent.intake import Intake
+from agent.lease import Keeper
+from agent.metrics import Metrics
+from agent.notice import Notices
+from agent.pipeline import Pipeline, Shutdown
+from agent.progress import Reporter
+from agent.queue import Queue
+from agent.settings import Settings, SettingsError, load
+from agent.store import Store
+
+
+def build(settings: Settings) -> Pipeline:
+    """Return the agent for `settings`, ready to run.
+
+    Raises:
+        SettingsError: There is no adapter for the type of the runtime.
+    """
+    server_adapter = adapter(settings)
+    session = boto3.session.Session(region_name=settings.aws_region)
+    endpoint = settings.aws_endpoint_url
+
+    def config(read_timeout_s: int = 20, attempts: int = 4) -> Config:
+        return Config(
+            connect_timeout=5,
+            read_timeout=read_timeout_s,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            # Emulators have one host name for all buckets.
+            s3={"addressing_style": "path"} if endpoint else {},
+        )
+
+    s3 = session.client("s3", endpoint_url=endpoint, config=config())
+    sns = session.client("sns", endpoint_url=endpoint, config=config())
+    queue = Queue(
+        session.client("sqs", endpoint_url=endpoint, config=config(settings.receive_wait_seconds + 15)),
+        # Renewals are repeated by the keeper, and must not hang for longer than a lease.
+        session.client("sqs", endpoint_url=endpoint, config=config(10, attempts=2)),
+        settings.sqs_queue_url,
+        visibility_s=settings.visibility_timeout_seconds,
+        wait_s=settings.receive_wait_seconds,
+    )
+    metrics = Metrics()
+    pulse = Pulse()
+    shutdown = Shutdown(settings.drain_seconds)
+    keeper = Keeper(queue, on_lost=lambda _: metrics.leases_lost.inc())
+    store = Store(s3, settings.s3_bucket)
+    notices = Notices(sns, settings.sns_topic_arn)
+    inputs = Inputs(
+        s3,
+        Limits(
+            buckets=settings.allowed_input_buckets | {settings.s3_bucket},
+            hosts=settings.allowed_input_hosts,
+            max_bytes=settings.max_input_bytes,
+            timeout_s=settings.input_timeout_seconds,
+            allow_private=settings.allow_private_inputs,
+        ),
+    )
+    pipeline = Pipeline(
+        settings=settings,
+        queue=queue,
+        keeper=keeper,
+        intake=Intake(settings.runtime_name, server_adapter, inputs, store, keeper),
+        server=Server(
+            server_adapter,
+            timeout_s=settings.job_timeout_seconds,
+            beat=lambda: pipeline.beat("inference"),
+            must_end=shutdown.overdue,
+        ),
+        finish=Finish(settings.runtime_name, server_adapter, store, notices, keeper, settings.finish_seconds),
+        reporter=Reporter(server_adapter, store, notices if settings.exp_callback_when_running else None),
+        metrics=metrics,
+        pulse=pulse,
+        shutdown=shutdown,
+    )
+    metrics.held.set_function(lambda: len(keeper))
+    metrics.ready.set_function(pipeline.ready)
+    return pipeline
+
+
+def _on_signal(shutdown: Shutdown) -> None:
+    """Request the shutdown on the first SIGTERM or SIGINT, exit at once on the second."""
+    signals = {signal.SIGTERM, signal.SIGINT}
+    # Blocked for all threads and waited for in one: nothing is interrupted wherever it happens to be.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def wait() -> None:
+        signal.sigwait(signals)
+        shutdown.request()
+        os._exit(128 + signal.sigwait(signals))
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+
+
+def main() -> int:
+    """Run the agent; return the exit status: 0 after a drain, 1 when a thread died, 2 for a wrong environment."""
+    try:
+        settings = load()
+        pipeline = build(settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    log.configure(settings.loglevel)
+
+    _on_signal(pipeline.shutdown)
+    if settings.health_port:
+        health.serve(
+            settings.health_host,
+            settings.health_port,
+            pulse=pipeline.pulse,
+            ready=pipeline.ready,
+            registry=pipeline.metrics.registry,
+        )
+    return 0 if pipeline.run() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Why a job did not succeed this time, and what follows from it."""
+
+from typing import Any
+
+
+class JobError(Exception):
+    """A job did not succeed.
+
+    Attributes:
+        code: A short name that programs can act on; it ends up in the job's result.
+        message: One sentence for people, free of secrets; it ends up in the result, and may quote the job.
+        detail: What the inference server answered, if it did; it ends up in the result only.
+    """
+
+    def __init__(self, code: str, message: str, detail: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.detail = detail
+
+
+class PermanentError(JobError):
+    """Another attempt would end the same way: the job fails now, and its client is told why."""
+
+
+class TransientError(JobError):
+    """Another attempt may succeed: the message goes back to the queue for a while."""
+
+
+class RuntimeLostError(JobError):
+    """The inference server is gone: the message goes back, and none is received before the server answers again."""
+
+
+class PostponedError(JobError):
+    """Nothing was tried and nothing is wrong: the message goes back, and no result is written, however often."""
+
+
+class DrainedError(PostponedError):
+    """The agent is stopping: the message goes back at once, for another agent."""
+
+    def __init__(self) -> None:
+        super().__init__("drained", "the agent stopped before the job was done")

@@ -1,0 +1,71 @@
+"""Finish: from the inference server's answer to a stored result that its client was told of."""
+
+import time
+
+from agent import outcome
+from agent.adapter import Adapter
+from agent.errors import JobError, PermanentError
+from agent.lease import Keeper
+from agent.notice import Notices
+from agent.retry import insist
+from agent.store import Store
+from agent.work import Work
+from contract.result import Result, document
+
+
+class Finish:
+    """Ends jobs: pictures, output document, result (written once), notice, deletion of the message.
+
+    In this order an agent may die between any two steps, and another one goes on.
+
+    Args:
+        runtime: The runtime's name, for messages that hold no job.
+        patience_s: How long each job's end is offered to AWS.
+    """
+
+    def __init__(
+        self, runtime: str, adapter: Adapter, store: Store, notices: Notices, keeper: Keeper, patience_s: float
+    ) -> None:
+        self._runtime = runtime
+        self._adapter = adapter
+        self._store = store
+        self._notices = notices
+        self._keeper = keeper
+        self._patience_s = patience_s
+
+    def finish(self, work: Work) -> Result:
+        """Store, tell and delete; return the stored result.
+
+        Raises:
+            PermanentError, TransientError: The answer is none; nothing is stored.
+            BotoCoreError, ClientError: AWS did not take it in time.
+        """
+        until = time.monotonic() + self._patience_s
+        result = work.result or insist(lambda: self._stored(work), until=until)
+        insist(lambda: self._notices.ended(result), until=until)
+        if work.error is None or isinstance(work.error, PermanentError):
+            insist(lambda: self._keeper.delete(work.lease), until=until)
+        else:
+            # The last attempt: SQS moves the message to the dead-letter queue when it would be received once more.
+            self._keeper.release(work.lease)
+        return result
+
+    def _stored(self, work: Work) -> Result:
+        if work.job is None:
+            error = work.error or JobError("invalid-job", "the message is no job")
+            return self._store.put_result(outcome.malformed(work.lease.delivery, error, self._runtime))
+        if work.lease.lost and (theirs := self._store.result(work.job.key)):
+            return theirs  # another agent was faster: its pictures stay as they are
+        began = time.monotonic()
+        if work.error:
+            ours = outcome.failed(work, work.job, work.error, self._store.bucket)
+        else:
+            output = self._adapter.read(work.request, work.answer)
+            self._store.put_images(outcome.images(work.job, output))
+            work.timings["store"] = time.monotonic() - began
+            ours = outcome.succeeded(work, work.job, output, self._store.bucket)
+        self._store.put_json(work.job.document_key, document(ours))
+        result = self._store.put_result(ours)
+        if result != ours:
+            self._store.put_json(work.job.document_key, document(result))
+        return result

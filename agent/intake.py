@@ -1,0 +1,109 @@
+"""Intake: from a message to a request that the inference server can be given."""
+
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from agent.adapter import Adapter
+from agent.errors import PermanentError, PostponedError, TransientError
+from agent.inputs import Inputs
+from agent.lease import Keeper
+from agent.store import Store, error_code
+from agent.work import Work
+from contract.job import InvalidJobError, Job, decode
+
+# Far deeper than any request or workflow, and far from what Python's own recursion bears.
+MAX_DEPTH = 100
+
+
+class Intake:
+    """Makes work ready for the GPU."""
+
+    def __init__(self, runtime: str, adapter: Adapter, inputs: Inputs, store: Store, keeper: Keeper) -> None:
+        self._runtime = runtime
+        self._adapter = adapter
+        self._inputs = inputs
+        self._store = store
+        self._keeper = keeper
+
+    def prepare(self, work: Work) -> None:
+        """Set the job in the message, and its request, or its result if it has ended before.
+
+        Raises:
+            PermanentError, TransientError: The job cannot be done, or not now.
+            PostponedError: This agent works on the same job already.
+            RuntimeLostError: The inference server is gone.
+        """
+        try:
+            job = decode(work.lease.delivery.body, self._runtime)
+        except InvalidJobError as error:
+            raise PermanentError("invalid-job", str(error)) from error
+        check([job.runtime, job.content, job.context])
+        work.job = job
+        if not self._keeper.claim(work.lease, job.key):
+            raise PostponedError("duplicate", "this agent has the job already, from another delivery")
+        try:
+            work.result = self._store.result(job.key)
+            if work.result:
+                return
+            if job.task not in self._adapter.tasks:
+                raise PermanentError("unsupported-task", f"runtime {self._runtime} does not do the task {job.task}")
+            began = time.monotonic()
+            work.request = self._adapter.prepare(job, self._content(job), self._inputs.fetch)
+            work.timings["fetch"] = time.monotonic() - began
+        except (BotoCoreError, ClientError) as error:
+            raise TransientError("aws-unavailable", f"AWS did not answer: {error}") from error
+
+    def _content(self, job: Job) -> dict[str, Any]:
+        if job.content_ref is None:
+            return job.content
+        try:
+            content = self._store.read_json(job.content_ref)
+        except ClientError as error:
+            if error_code(error) != "NoSuchKey":
+                raise
+            raise PermanentError("content-missing", f"there is no content at {job.content_ref}") from error
+        except (ValueError, RecursionError) as error:
+            raise PermanentError("invalid-job", f"the content at {job.content_ref} is not JSON") from error
+        if not isinstance(content, dict):
+            raise PermanentError("invalid-job", f"the content at {job.content_ref} is not an object")
+        check(content)
+        return content
+
+
+def check(value: Any) -> None:
+    """Refuse JSON that Python reads but that cannot be written again or handled safely.
+
+    Raises:
+        PermanentError: It nests too deeply, or holds half a character or a number without end.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        if any(isinstance(item, float) and not math.isfinite(item) for item in level):
+            raise PermanentError("invalid-job", "the message holds a number that is not finite")
+        if any(isinstance(item, str) and not _encodes(item) for item in level):
+            raise PermanentError("invalid-job", "the message holds text that is not Unicode")
+        lists = [item for item in level if isinstance(item, list)]
+        dicts = [item for item in level if isinstance(item, dict)]
+        level = [inner for outer in lists for inner in outer]
+        level += [inner for outer in dicts for pair in outer.items() for inner in pair]
+        if not level:
+            return
+    raise PermanentError("invalid-job", f"the message nests more than {MAX_DEPTH} levels deep")
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def waited_s(work: Work) -> float:
+    """Return for how long the job in `work` has waited until now, in seconds; 0 if nobody noted its beginning."""
+    since = (work.job.created_at if work.job else None) or work.lease.delivery.sent_at
+    return max((datetime.now(UTC) - since).total_seconds(), 0) if since else 0

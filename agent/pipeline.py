@@ -1,0 +1,302 @@
+"""The pipeline: three threads that hand jobs on, so that the GPU never waits for AWS.
+
+intake: receive, parse, fetch inputs -> inference -> finish: store, notify, delete
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import randint
+
+import structlog
+from botocore.exceptions import BotoCoreError, ClientError
+
+from agent.errors import DrainedError, JobError, PermanentError, PostponedError, RuntimeLostError, TransientError
+from agent.finish import Finish
+from agent.health import Pulse
+from agent.inference import Server
+from agent.intake import Intake, waited_s
+from agent.lease import Keeper
+from agent.metrics import Metrics
+from agent.progress import Inference, Reporter
+from agent.queue import Delivery, Queue
+from agent.retry import backoff_s
+from agent.settings import Settings
+from agent.work import Work
+from contract.result import Result
+
+log = structlog.get_logger()
+
+# How many finished jobs may wait for AWS before the GPU has to.
+FINISH_BACKLOG = 2
+# How soon a stage notices what happens elsewhere; work itself is noticed at once.
+POLL_S = 1.0
+RECEIVE_AGAIN_S = 5.0
+# What an agent that stops gives a message that came in last.
+PREPARE_S = 5.0
+# Beyond what jobs and AWS may take, a silent thread counts as dead.
+STALL_S = 120.0
+
+
+class Shutdown:
+    """When the agent has to stop. Thread-safe."""
+
+    def __init__(self, drain_s: float) -> None:
+        self._drain_s = drain_s
+        self._deadline = float("inf")
+        self.requested = threading.Event()
+
+    def request(self) -> None:
+        """Begin to stop: start nothing, and end what runs within the drain time."""
+        if not self.requested.is_set():
+            self._deadline = time.monotonic() + self._drain_s
+            self.requested.set()
+
+    def overdue(self) -> bool:
+        """Return whether the drain time is over."""
+        return time.monotonic() >= self._deadline
+
+
+@dataclass
+class Pipeline:
+    """The agent at work. Everything it needs is given to it; `agent.__main__` does that."""
+
+    settings: Settings
+    queue: Queue
+    keeper: Keeper
+    intake: Intake
+    server: Server
+    finish: Finish
+    reporter: Reporter
+    metrics: Metrics
+    pulse: Pulse
+    shutdown: Shutdown
+
+    def __post_init__(self) -> None:
+        # A message takes a place from before it is received until it has left the GPU, or will not get there.
+        self._places = threading.Semaphore(self.settings.prefetch + 1)
+        self._prepared: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._done: queue.Queue[Work | None] = queue.Queue(FINISH_BACKLOG)
+        self._died = threading.Event()
+
+    def ready(self) -> bool:
+        """Return whether messages are received."""
+        return self.server.serving.is_set() and not self.shutdown.requested.is_set()
+
+    def run(self) -> bool:
+        """Work until the shutdown is requested, and drain; return False if a thread died instead."""
+        released = threading.Event()
+        self._start("leases", lambda: self.keeper.run(released))
+        self._start("progress", self.reporter.run)
+        intake = self._start("intake", self._take_in)
+        inference = self._start("inference", self._infer)
+        finish = self._start("finish", self._finish)
+        self.shutdown.requested.wait()
+        if not self._died.is_set():
+            log.info("draining")
+            # A long poll is waited for: a message that it were given after our end would be hidden for nothing.
+            intake.join(self.settings.receive_wait_seconds + PREPARE_S)
+            inference.join()
+            self._hand_on(None)
+            finish.join()
+        self.reporter.stop()
+        self.keeper.release_all()
+        released.set()
+        return not self._died.is_set()
+
+    def beat(self, thread: str) -> None:
+        """Note that a thread lives; none is silent for longer than its longest wait for AWS and the server."""
+        self.pulse.beat(thread, self.settings.job_timeout_seconds + self.settings.finish_seconds + STALL_S)
+
+    def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                target()
+            except Exception:
+                log.critical("thread died", thread=name, exc_info=True)
+                self._died.set()
+                self.shutdown.request()
+            finally:
+                self.pulse.retire(name)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    # --- intake
+
+    def _take_in(self) -> None:
+        while not self.shutdown.requested.is_set():
+            self.beat("intake")
+            if not self.server.serving.wait(POLL_S) or not self._places.acquire(timeout=POLL_S):
+                continue
+            delivery = self._receive()
+            if delivery is None or not self._prepare(Work(self.keeper.hold(delivery))):
+                self._places.release()
+
+    def _receive(self) -> Delivery | None:
+        try:
+            return self.queue.receive()
+        except (BotoCoreError, ClientError) as error:
+            log.warning("cannot receive", reason=str(error))
+            self.shutdown.requested.wait(RECEIVE_AGAIN_S)
+            return None
+
+    def _prepare(self, work: Work) -> bool:
+        """Return whether the work is on its way to the GPU."""
+        if self.shutdown.requested.is_set():
+            self._give_back(work, DrainedError())
+            return False
+        try:
+            if not self.server.serving.is_set():
+                raise RuntimeLostError("runtime-lost", "the inference server is gone")
+            self.intake.prepare(work)
+        except Exception as error:  # noqa: BLE001 - a message must not end the agent
+            reason = _job_error(error, work)
+            if isinstance(reason, RuntimeLostError):
+                self.server.lose(reason)
+            self._settle(work, reason)
+            return False
+        if work.result:
+            self._hand_on(work)
+            return False
+        self._prepared.put(work)
+        return True
+
+    # --- inference
+
+    def _infer(self) -> None:
+        while not self.shutdown.requested.is_set():
+            self.beat("inference")
+            if not self.server.serving.is_set() and not self.server.look():
+                self._release_prepared(RuntimeLostError("runtime-lost", "the inference server is gone"))
+                self.shutdown.requested.wait(POLL_S)
+                continue
+            try:
+                work = self._prepared.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+            self._develop(work)
+        self._release_prepared(DrainedError())
+
+    def _develop(self, work: Work) -> None:
+        """Have the inference server do the job, and hand it on."""
+        job = work.job
+        if job is None or work.lease.lost or self.shutdown.requested.is_set():
+            self._give_back(work, DrainedError())
+            self._places.release()
+            return
+        began = time.monotonic()
+        work.started_at = datetime.now(UTC)
+        work.timings["queue"] = waited_s(work)
+        inference = Inference(job, work.lease.delivery.attempt, work.started_at)
+        self.reporter.started(inference)
+        self.metrics.busy.set(1)
+        failure: JobError | None = None
+        try:
+            work.answer = self.server.run(work.request)
+        except Exception as error:  # noqa: BLE001 - a message must not end the agent
+            failure = _job_error(error, work)
+        self.metrics.busy.set(0)
+        inference.ended.set()
+        work.timings["inference"] = time.monotonic() - began
+        self._places.release()
+        if failure:
+            self._settle(work, failure)
+        else:
+            self._hand_on(work)
+
+    def _release_prepared(self, reason: JobError) -> None:
+        while not self._prepared.empty():
+            self._settle(self._prepared.get(), reason)
+            self._places.release()
+
+    # --- finish
+
+    def _finish(self) -> None:
+        while True:
+            self.beat("finish")
+            try:
+                work = self._done.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+            if work is None:
+                return
+            self._end(work)
+
+    def _end(self, work: Work) -> None:
+        try:
+            result = self.finish.finish(work)
+        except (BotoCoreError, ClientError) as error:
+            self._give_back(work, TransientError("aws-unavailable", f"AWS did not take the result: {error}"))
+        except Exception as error:  # noqa: BLE001 - a message must not end the agent
+            known = work.error is not None
+            reason = _job_error(error, work)
+            if self._terminal(work, reason) and not known:
+                self._end(work)
+            else:
+                self._give_back(work, reason)
+        else:
+            self._account(work, result)
+
+    def _account(self, work: Work, result: Result) -> None:
+        self.metrics.jobs.labels(result.task or "none", result.status).inc()
+        if work.result is None:
+            for step, seconds in work.timings.items():
+                self.metrics.step_seconds.labels(step).observe(seconds)
+        log.info(
+            "job ended" if work.result is None else "job had ended before",
+            status=result.status,
+            code=result.failure.code if result.failure else None,
+            images=len(result.images),
+            seconds=result.timings,
+            **work.log_keys,
+        )
+
+    # --- between the stages
+
+    def _hand_on(self, work: Work | None) -> None:
+        """Give work, or the end of it, to the finishing stage as soon as that has room."""
+        while not self._died.is_set():
+            try:
+                self._done.put(work, timeout=POLL_S)
+            except queue.Full:
+                continue
+            return
+
+    def _settle(self, work: Work, reason: JobError) -> None:
+        """Decide what becomes of work that went wrong."""
+        if self._terminal(work, reason):
+            self._hand_on(work)
+        else:
+            self._give_back(work, reason)
+
+    def _terminal(self, work: Work, reason: JobError) -> bool:
+        """Note what went wrong, and return whether it ends the job."""
+        work.error = reason
+        last = 0 < self.settings.max_receive_count <= work.lease.delivery.attempt
+        return isinstance(reason, PermanentError) or (last and not isinstance(reason, PostponedError))
+
+    def _give_back(self, work: Work, reason: JobError) -> None:
+        match reason:
+            case DrainedError():
+                delay_s = 0
+            case RuntimeLostError():  # soon, for others; we receive nothing before the server is back
+                delay_s = randint(0, self.settings.retry_seconds)  # noqa: S311 - jitter
+            case _:
+                delay_s = backoff_s(work.lease.delivery.attempt, self.settings.retry_seconds)
+        self.keeper.release(work.lease, delay_s)
+        self.metrics.released.labels(reason.code).inc()
+        log.warning("message released", code=reason.code, delay_s=delay_s, **work.log_keys)
+        log.debug("why", reason=reason.message, **work.log_keys)  # may quote what the job asked for
+
+
+def _job_error(error: Exception, work: Work) -> JobError:
+    """Return what is told of an error: one that nobody foresaw is tried again and told by name only."""
+    if isinstance(error, JobError):
+        return error
+    log.error("unforeseen error", exc_info=error, **work.log_keys)
+    return TransientError("internal-error", f"the agent failed: {type(error).__name__}")

@@ -1,0 +1,80 @@
+"""Progress: tells whoever looks that a job has started and how far it is, without ever holding the job up."""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from agent.adapter import Adapter
+from agent.notice import Notices
+from agent.store import Store
+from contract import keys
+from contract.job import Job
+
+log = structlog.get_logger()
+
+INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A job on the GPU; `ended` is set when it has left it."""
+
+    job: Job
+    attempt: int
+    started_at: datetime
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+class Reporter:
+    """Writes `started.json` and `progress.json` and sends the notice that a job runs, all in a thread of its own.
+
+    Args:
+        notices: Where starts are told, or None for nowhere.
+        interval_s: Shortest time between two reports.
+    """
+
+    def __init__(
+        self, adapter: Adapter, store: Store, notices: Notices | None = None, interval_s: float = INTERVAL_S
+    ) -> None:
+        self._adapter = adapter
+        self._store = store
+        self._notices = notices
+        self._interval_s = interval_s
+        self._started: queue.SimpleQueue[Inference | None] = queue.SimpleQueue()
+
+    def started(self, inference: Inference) -> None:
+        """Have it reported until it has ended. Returns at once."""
+        self._started.put(inference)
+
+    def stop(self) -> None:
+        """End `run` when what has started is reported."""
+        self._started.put(None)
+
+    def run(self) -> None:
+        """Report, until `stop`."""
+        while inference := self._started.get():
+            self._try(self._begin, inference)
+            while not inference.ended.wait(self._interval_s):
+                self._try(self._report, inference)
+
+    def _begin(self, inference: Inference) -> None:
+        if self._notices and not inference.ended.is_set():  # else it could arrive after the notice of the end
+            self._notices.running(inference.job)
+        document = {"started_at": inference.started_at.isoformat(), "attempt": inference.attempt}
+        self._store.put_json(keys.record(inference.job.key, keys.STARTED), document)
+
+    def _report(self, inference: Inference) -> None:
+        progress = self._adapter.progress()
+        if progress and not inference.ended.is_set():  # else it could be of the job after this one
+            document = progress | {"updated_at": datetime.now(UTC).isoformat()}
+            self._store.put_json(keys.record(inference.job.key, keys.PROGRESS), document)
+
+    def _try(self, report: Callable[[Inference], None], inference: Inference) -> None:
+        try:
+            report(inference)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong here must not touch the job
+            log.debug("progress not reported", key=inference.job.key, reason=type(error).__name__)

@@ -1,0 +1,212 @@
+"""How the pipeline talks to the web UI."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import structlog
+
+from agent.adapter import Fetch, Output
+from agent.errors import JobError, PermanentError, RuntimeLostError, TransientError
+from agent.sdwebui import answer as answers
+from agent.sdwebui import body as bodies
+from agent.sdwebui import models
+from agent.sdwebui.models import Model
+from agent.settings import Settings
+from contract.job import SDWEBUI_TASKS, Job, Task
+
+log = structlog.get_logger()
+
+_PATHS = {
+    Task.TEXT_TO_IMAGE: "txt2img",
+    Task.IMAGE_TO_IMAGE: "img2img",
+    Task.EXTRA_SINGLE_IMAGE: "extra-single-image",
+    Task.EXTRA_BATCH_IMAGES: "extra-batch-images",
+}
+_CONNECT_TIMEOUT_S = 5.0
+# For what the web UI answers beside its work.
+_SOON_S = 10.0
+# The pipeline gives up a request after its own time; the connection is left a little longer.
+_GRACE_S = 60.0
+_SHOWN_MODELS = 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """A job as the web UI will be asked for it.
+
+    Attributes:
+        path: The route below `/sdapi/v1`.
+        body: The request body, encoded.
+        model: What must be loaded, or None for whatever is.
+        expected: How many pictures are asked for; further ones are extras. None: all that come.
+    """
+
+    path: str
+    body: bytes
+    model: Model | None = None
+    expected: int | None = None
+
+
+class SdWebui:
+    """The web UI at `API_BASE_URL`."""
+
+    tasks = SDWEBUI_TASKS
+
+    def __init__(self, settings: Settings) -> None:
+        self._base = f"{settings.api_base_url}/sdapi/v1"
+        self._only = None if settings.dynamic_sd_model else settings.sd_model_checkpoint
+        self._dynamic = settings.dynamic_sd_model
+        self._timeout_s = settings.job_timeout_seconds + _GRACE_S
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy stands before a neighbour
+        # A connection that was kept may be closed just when a POST goes out, which must not be sent twice.
+        self._session.headers["Connection"] = "close"
+        self._models: list[Model] = []
+        self._loaded: Model | None = None
+
+    def ready(self) -> None:
+        """Return if the web UI answers and has the runtime's model."""
+        self._loaded = None  # a server that was away may have been started anew
+        options = self._options()
+        if self._only and self._find(self._only) is None:
+            raise RuntimeLostError("model-missing", f"the web UI does not have the model {self._only} (yet)")
+        if not self._dynamic and not self._only and not options.get("sd_model_checkpoint"):
+            raise RuntimeLostError("model-missing", "the web UI has no model loaded (yet)")
+
+    def prepare(self, job: Job, content: dict[str, Any], fetch: Fetch) -> Request:
+        """Return the request for a job: all inputs in it, and its model known to exist."""
+        asked = bodies.asked(job, content)
+        extra = job.task in {Task.EXTRA_SINGLE_IMAGE, Task.EXTRA_BATCH_IMAGES}
+        model = None if extra else self._model(asked.model)
+        body = bodies.embedded(asked.body, fetch(bodies.urls(asked.body)))
+        expected = None if extra else _count(body, "batch_size") * _count(body, "n_iter")
+        return Request(_PATHS[job.task], json.dumps(body).encode(), model, expected)
+
+    def run(self, request: Request) -> bytes:
+        """Load the model if another one is loaded, and have the request done."""
+        if request.model and request.model != self._loaded:
+            self._load(request.model)
+        try:
+            return self._call("POST", request.path, request.body, self._timeout_s)
+        except JobError:
+            self._loaded = None  # whatever happened, look again before believing in it
+            raise
+
+    def read(self, request: Request, answer: bytes) -> Output:
+        """Return the pictures, if the right model drew them."""
+        parsed = answers.parsed(answer)
+        if request.expected is None:
+            return answers.enlarged(parsed)
+        told = answers.info(parsed)
+        if request.model and not request.model.drew(told):
+            self._loaded = None
+            name = told.get("sd_model_name")
+            raise TransientError("wrong-model", f"the web UI drew with {name}, asked for was {request.model.title}")
+        return answers.drawn(parsed, request.expected)
+
+    def interrupt(self) -> None:
+        """End the running request; the web UI does one at a time, so it is ours."""
+        self._call("POST", "interrupt", b"{}", _SOON_S)
+
+    def progress(self) -> dict[str, Any] | None:
+        """Return how far the running request is."""
+        told = answers.parsed(self._call("GET", "progress", None, _SOON_S))
+        state = told.get("state")
+        state = state if isinstance(state, dict) else {}
+        return {
+            "progress": told.get("progress"),
+            "step": state.get("sampling_step"),
+            "steps": state.get("sampling_steps"),
+            "eta_s": told.get("eta_relative"),
+            "preview": told.get("current_image"),
+        }
+
+    # --- models
+
+    def _model(self, asked: str | None) -> Model | None:
+        """Return the model that has to draw, or None for whatever is loaded.
+
+        Raises:
+            PermanentError: The runtime does not serve the model asked for.
+        """
+        if self._dynamic and not asked:
+            return None
+        if self._dynamic:
+            return self._known(str(asked))
+        only = self._only or str(self._options().get("sd_model_checkpoint"))
+        model = self._find(only)
+        if model is None:
+            raise RuntimeLostError("model-missing", f"the web UI no longer has the model {only}")
+        if asked and asked != only and asked not in model.names:
+            raise PermanentError("wrong-model", f"this runtime serves {model.title}, the job asks for {asked}")
+        return model
+
+    def _known(self, name: str) -> Model:
+        model = self._find(name)
+        if model is None:
+            there = ", ".join(sorted(model.title for model in self._models)[:_SHOWN_MODELS]) or "none"
+            raise PermanentError("unknown-model", f"there is no model {name}; there are: {there}")
+        return model
+
+    def _find(self, name: str) -> Model | None:
+        """Return the model of exactly this name; a list that lacks it is asked for again, then made anew."""
+        found = models.find(self._models, name)
+        if found is None:
+            found = self._find_listed(name)
+        if found is None:
+            self._call("POST", "refresh-checkpoints", b"{}", self._timeout_s)
+            found = self._find_listed(name)
+        return found
+
+    def _find_listed(self, name: str) -> Model | None:
+        try:
+            self._models = models.models(json.loads(self._call("GET", "sd-models", None, _SOON_S)))
+        except (ValueError, TypeError) as error:
+            raise RuntimeLostError("runtime-lost", "the web UI's list of models is none") from error
+        return models.find(self._models, name)
+
+    def _load(self, model: Model) -> None:
+        current = self._options().get("sd_model_checkpoint")
+        if current not in model.names:
+            log.info("loading model", model=model.title)
+            body = json.dumps({"sd_model_checkpoint": model.title}).encode()
+            self._loaded = None
+            self._call("POST", "options", body, self._timeout_s)
+        self._loaded = model
+
+    # --- HTTP
+
+    def _options(self) -> dict[str, Any]:
+        try:
+            return answers.parsed(self._call("GET", "options", None, _SOON_S))
+        except (PermanentError, TransientError) as error:
+            raise RuntimeLostError("runtime-lost", f"the web UI does not tell its options: {error}") from error
+
+    def _call(self, method: str, path: str, body: bytes | None, timeout_s: float) -> bytes:
+        """Return the body of the web UI's answer. Nothing is ever sent twice.
+
+        Raises:
+            RuntimeLostError: The web UI was not there, or went away.
+            PermanentError, TransientError: It answered with an error.
+        """
+        try:
+            response = self._session.request(
+                method,
+                f"{self._base}/{path}",
+                data=body,
+                headers={"Content-Type": "application/json"},
+                timeout=(_CONNECT_TIMEOUT_S, timeout_s),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise RuntimeLostError("runtime-lost", f"the web UI went away: {type(error).__name__}") from error
+        if response.status_code != requests.codes.ok:
+            raise answers.refusal(response.status_code, response.content)
+        return response.content
+
+
+def _count(body: dict[str, Any], name: str) -> int:
+    value = body.get(name)
+    return value if isinstance(value, int) and value > 0 else 1

@@ -1,0 +1,108 @@
+"""Everything the agent is told by its environment. `README.md` has the table."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Names = Annotated[frozenset[str], NoDecode]  # comma separated in the environment
+
+
+class SettingsError(ValueError):
+    """The environment does not make sense; the text has one line for each variable that must be mended."""
+
+
+class Settings(BaseSettings):
+    """The environment, checked. A field's variable is its name in capitals; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # The guidance's variables.
+    sqs_queue_url: str = Field(description="The runtime's queue.")
+    sns_topic_arn: str = Field(description="The topic that is told how each job ended.")
+    s3_bucket: str = Field(description="The bucket for pictures, output documents and job records.")
+    runtime_name: str = Field(description="The runtime that this agent serves.")
+    runtime_type: str = Field("sdwebui", description="Which adapter speaks to the inference server.")
+    api_base_url: str = Field("http://localhost:8080", description="The server, with or without `/sdapi/v1`.")
+    dynamic_sd_model: bool = Field(False, description="Whether a job may ask for any model that the server has.")
+    sd_model_checkpoint: str | None = Field(None, description="The only model of a runtime that is not dynamic.")
+    exp_callback_when_running: bool = Field(False, description="Whether a notice is sent when a job starts, too.")
+    loglevel: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least level logged.")
+    aws_region: str = Field(
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+        description="The AWS region; `AWS_DEFAULT_REGION` is understood, too.",
+    )
+    aws_endpoint_url: str | None = Field(None, description="An emulator in the place of AWS.")
+
+    # Our own.
+    visibility_timeout_seconds: int = Field(
+        60, ge=3, le=43200, description="How long a message stays ours after a sign of life; renewed every third of it."
+    )
+    receive_wait_seconds: int = Field(
+        10, ge=0, le=20, description="Length of a long poll, and so the time an idle agent may need to stop."
+    )
+    max_receive_count: int = Field(
+        0, ge=0, description="`maxReceiveCount` of the queue: the last attempt leaves a result. 0: unknown."
+    )
+    retry_seconds: int = Field(
+        5, ge=0, le=900, description="Longest wait before the second attempt; doubles with each, to 15 minutes."
+    )
+    prefetch: int = Field(1, ge=0, le=8, description="Jobs made ready while another is on the GPU.")
+    job_timeout_seconds: float = Field(600, gt=0, description="Longest inference; then it is interrupted and fails.")
+    finish_seconds: float = Field(300, gt=0, description="How long a finished job's result is offered to AWS.")
+    drain_seconds: float = Field(90, ge=0, description="What a running job is given to end when the agent must stop.")
+    allowed_input_hosts: Names = Field(
+        frozenset(),
+        description="Hosts that inputs may come from, `*.example.com` for all below one. Empty: any public.",
+    )
+    allowed_input_buckets: Names = Field(
+        frozenset(), description="Buckets that inputs may come from, besides the output bucket."
+    )
+    allow_private_inputs: bool = Field(False, description="Whether inputs may come from private addresses: for tests.")
+    max_input_bytes: int = Field(64 * 2**20, gt=0, description="Most bytes of all inputs of one job.")
+    input_timeout_seconds: float = Field(30, gt=0, description="Longest download of one input.")
+    health_host: str = Field(
+        "0.0.0.0",  # noqa: S104 - the kubelet probes the pod's address
+        description="The address for probes and metrics.",
+    )
+    health_port: int = Field(8081, ge=0, le=65535, description="The port for probes and metrics. 0: none.")
+
+    @field_validator("api_base_url")
+    @classmethod
+    def _root(cls, url: str) -> str:
+        url = url.rstrip("/").removesuffix("/sdapi/v1").rstrip("/")
+        return url if url.startswith(("http://", "https://")) else f"http://{url}"
+
+    @field_validator("runtime_name")
+    @classmethod
+    def _lower(cls, name: str) -> str:
+        return name.lower()  # as in messages
+
+    @field_validator("loglevel", mode="before")
+    @classmethod
+    def _upper(cls, level: Any) -> Any:
+        return level.upper() if isinstance(level, str) else level
+
+    @field_validator("allowed_input_hosts", "allowed_input_buckets", mode="before")
+    @classmethod
+    def _split(cls, names: Any) -> Any:
+        if isinstance(names, str):
+            return frozenset(name.strip().lower() for name in names.split(",") if name.strip())
+        return names
+
+
+def load() -> Settings:
+    """Return the settings that the environment gives.
+
+    Raises:
+        SettingsError: Names every variable that is missing or wrong.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = (f"{'.'.join(map(str, e['loc'])).upper()}: {_problem(e['type'], e['msg'])}" for e in error.errors())
+        raise SettingsError("\n".join(lines)) from error
+
+
+def _problem(kind: str, text: str) -> str:
+    return "must be set" if kind == "missing" else text[:1].lower() + text[1:]
