@@ -1,6 +1,7 @@
 import argparse
 
 import uvicorn
+from pydantic import ValidationError
 
 from api import log
 from api.app import create_app
@@ -14,8 +15,12 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     arguments = parser.parse_args()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        parser.error("; ".join(f"{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()))
     log.configure()
-    app = create_app(Settings(), connect())
+    app = create_app(settings, connect())
     # Requests are logged by the application, which leaves out what clients send.
     uvicorn.run(
         app, host=arguments.host, port=arguments.port, access_log=False, log_level="warning", server_header=False

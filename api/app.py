@@ -43,7 +43,7 @@ def create_app(settings: Settings, clients: Clients) -> FastAPI:
 
 
 async def _answer(_request: Request, error: Exception) -> Response:
-    found = problem.problem(error)
+    found = problem.explain(error)
     if found is None:
         raise error
     return found.response()

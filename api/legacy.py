@@ -94,7 +94,7 @@ class _TextErrors(APIRoute):
             try:
                 return await handle(request)
             except problem.KINDS as error:
-                found = problem.problem(error)
+                found = problem.explain(error)
                 if found is None:
                     raise
                 status = 400 if found.status == 422 else found.status

@@ -75,8 +75,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
     ) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = detail
-        self.errors = errors
+        self.detail = _text(detail)
+        self.errors = [(_text(path), _text(message)) for path, message in errors]
         self.headers = dict(headers or {})
         self.extra = extra
 
@@ -98,7 +98,7 @@ def unavailable(detail: str) -> Problem:
     return Problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def problem(error: Exception) -> Problem | None:
+def explain(error: Exception) -> Problem | None:
     """Return what a client is told of `error`, or None when it is a fault of ours that is nobody's business."""
     found = None
     match error:
@@ -120,7 +120,7 @@ def problem(error: Exception) -> Problem | None:
     return found
 
 
-# Everything that `problem` knows something about.
+# Everything that `explain` knows something about.
 KINDS = (Problem, InvalidJobError, UnroutableError, RequestValidationError, HTTPException, ClientError, BotoCoreError)
 
 
@@ -128,6 +128,11 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of the problems that an operation may answer with."""
     content = {MEDIA_TYPE: {"schema": SCHEMA}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def _text(quoted: str) -> str:
+    # JSON may hold half a character, which no answer that quotes it can.
+    return quoted.encode(errors="replace").decode()
 
 
 def _invalid(errors: Sequence[Any]) -> Problem:

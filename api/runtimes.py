@@ -34,7 +34,7 @@ class RoutingTable:
         self._clock = clock
         self._lock = threading.Lock()
         self._runtimes: tuple[Runtime, ...] | None = None
-        self._etag = ""
+        self._etag = "none"
         self._next_look = 0.0
 
     def current(self) -> tuple[Runtime, ...]:
@@ -56,9 +56,8 @@ class RoutingTable:
             return self._runtimes or ()
 
     def _load(self) -> None:
-        asked = {"IfNoneMatch": self._etag} if self._etag else {}
         try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=self._key, **asked)  # type: ignore[arg-type]
+            answer = self._s3.get_object(Bucket=self._bucket, Key=self._key, IfNoneMatch=self._etag)
             self._runtimes = _TABLE.validate_json(answer["Body"].read())
             self._etag = answer["ETag"]
         except ClientError as error:

@@ -81,11 +81,16 @@ class States:
             known |= self._ended(Result.model_validate(result))
         elif keys.STARTED in record.objects:
             started = {"started_at": record.objects[keys.STARTED]} | (self._read(record, keys.STARTED) or {})
-            known |= started | {"status": "running", "progress": self._read(record, keys.PROGRESS)}
+            known |= started | {"status": "running", "progress": self._progress(record)}
         return JobState.model_validate(known)
 
     def _read(self, record: Record, name: str) -> dict[str, Any] | None:
         return self._records.read(record.key, name) if name in record.objects else None
+
+    def _progress(self, record: Record) -> dict[str, Any] | None:
+        written = record.objects.get(keys.PROGRESS)
+        # What is older than the start is of an attempt before this one.
+        return self._read(record, keys.PROGRESS) if written and written >= record.objects[keys.STARTED] else None
 
     def _asked(self, message: dict[str, Any]) -> dict[str, Any]:
         metadata = message["metadata"]

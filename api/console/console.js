@@ -117,6 +117,7 @@ async function submit(event) {
     jobs.unshift(job);
     save();
     list.prepend(card(job));
+    cards.get(job.id).scrollIntoView({ block: "nearest" });
     say("Job accepted.");
     follow(job);
   } catch (error) {
@@ -192,6 +193,7 @@ function show(job, state) {
     seconds ? `${seconds.toFixed(1)} s` : "",
   ]
     .filter(Boolean)
+    .map((fact) => fact.replaceAll(" ", "\u00a0")) // lines break between facts only
     .join(" · ");
   const reason = item.querySelector(".reason");
   reason.hidden = !state.error;

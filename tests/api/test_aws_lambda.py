@@ -1,5 +1,6 @@
 """The API on Lambda: the same answers through API Gateway's proxy events, under whatever stage it is deployed to."""
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -18,7 +19,9 @@ def lambda_environment(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setattr(aws_lambda, "connect", lambda: platform.aws)
     monkeypatch.setattr("api.log.configure", lambda: None)
     aws_lambda.adapter.cache_clear()
-    yield
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())  # else Mangum makes one and never closes it
+        yield
     aws_lambda.adapter.cache_clear()
 
 

@@ -2,13 +2,20 @@
 
 import copy
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from api.legacy import FORMS
-from contract.job import Form, Task
-from tests.api.conftest import BUCKET, Platform
+from api.legacy import FORMS, Asked
+from api.problem import Problem
+from api.publisher import pack
+from api.routing import Runtime, UnroutableError, route
+from contract.job import Form, InvalidJobError, Task, decode
+from tests.api.conftest import BUCKET, RUNTIMES, Platform
 
 HEADER = {"task": "text-to-image", "sd_model_checkpoint": "tiny.safetensors", "id_task": "31415"}
 TEXT_TO_IMAGE: dict[str, Any] = {
@@ -230,7 +237,6 @@ def test_what_is_missing_is_said_in_the_guidances_words(platform: Platform, path
     answer = platform.api.post(path, json=body)
     assert (answer.status_code, answer.text) == (400, text)
     assert answer.headers["content-type"].startswith("text/plain")
-    assert platform.delivered() == {}
 
 
 @pytest.mark.parametrize("path", FORMS)
@@ -265,6 +271,7 @@ def test_other_methods_are_refused_in_the_guidances_words(platform: Platform, pa
     [
         ({"runtime": "nobody"}, 'there is no runtime "nobody"; available: tiny (sdwebui, model tiny.safetensors), any'),
         ({"runtime": "flow"}, 'runtime "flow" does not do "text-to-image"; available: '),
+        ({"runtime": "\ud800"}, 'there is no runtime "?"; available: '),
         ({"tasktype": "text-to-video"}, "the task must be one of text-to-image, "),
         ({"id": "a/b"}, "the id must be 1 to 128 letters"),
         ({"id": "", "prefix": "../x"}, "the id must be 1 to 128 letters, digits, '.', '_' or '-'; the prefix must be"),
@@ -310,3 +317,39 @@ def test_a_request_that_is_nested_as_deeply_as_json_allows_is_answered(platform:
 def test_an_accepted_job_costs_one_publication_and_leaves_no_object(platform: Platform) -> None:
     platform.api.post("/v1alpha2", json=V1ALPHA2)
     assert platform.aws.s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+headers = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": anything | st.just("a"),
+        "id_task": anything | st.just("a"),
+        "runtime": anything | st.just("tiny"),
+        "task": anything | st.sampled_from(list(Task)),
+        "tasktype": anything | st.sampled_from(list(Task)),
+        "sd_model_checkpoint": anything | st.just("tiny.safetensors"),
+        "prefix": anything,
+        "save_dir": anything,
+        "context": anything,
+    },
+)
+tasks = st.fixed_dictionaries({}, optional={"metadata": headers | anything, "content": anything})
+payloads = anything | st.fixed_dictionaries({}, optional={"alwayson_scripts": headers | anything, "task": tasks})
+
+
+@given(payloads, st.sampled_from(list(FORMS.values())))
+def test_whatever_arrives_becomes_a_job_for_one_runtime_or_a_reason(payload: Any, read: Callable[[Any], Asked]) -> None:
+    table = [Runtime(**each) for each in RUNTIMES]
+    try:
+        asked = read(payload)
+        chosen = route(table, runtime=asked.runtime, model=asked.model, task=asked.job.task)
+        parcel = pack(replace(asked.job, runtime=chosen.name))
+    except (Problem, InvalidJobError, UnroutableError):
+        return
+    assert decode(parcel.message, "") == parcel.job
+    assert parcel.job.runtime in {each.name for each in table}

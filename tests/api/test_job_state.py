@@ -1,5 +1,7 @@
 """`GET /v1/jobs/{id}`: what a client sees while its job waits, runs and ends."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,6 +42,15 @@ def state(platform: Platform, job_id: str = "mine") -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def clock_ahead(by: timedelta) -> Iterator[None]:
+    """Have S3 believe that it is later."""
+    later = datetime.now(UTC) + by
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moto.s3.models.utcnow", lambda: later.replace(tzinfo=None))
+        yield
+
+
 def test_a_job_that_waits_is_queued(platform: Platform) -> None:
     accepted = submit(platform)
     assert state(platform) == {
@@ -70,6 +81,14 @@ def test_a_job_that_runs_tells_how_far_it_is(platform: Platform) -> None:
     seen = {"progress": 0.4, "step": 8, "steps": 20, "eta_s": 1.5, "preview": "data:image/png;base64,AAAA"}
     platform.put("mine", keys.PROGRESS, seen)
     assert state(platform)["progress"] == seen
+
+
+def test_progress_of_an_earlier_attempt_is_not_shown(platform: Platform) -> None:
+    submit(platform)
+    platform.put("mine", keys.PROGRESS, {"progress": 0.9})
+    with clock_ahead(timedelta(minutes=1)):
+        platform.put("mine", keys.STARTED, {"started_at": NOW.isoformat(), "attempt": 2})
+    assert (state(platform)["status"], state(platform)["progress"]) == ("running", None)
 
 
 def test_a_job_whose_agent_notes_no_time_started_when_its_note_was_written(platform: Platform) -> None:
@@ -135,9 +154,7 @@ def test_a_job_of_an_older_form_is_known_once_it_starts(platform: Platform) -> N
 
 def test_of_several_jobs_under_one_old_id_the_newest_is_meant(platform: Platform) -> None:
     platform.put("old~aaaaaaaaaaaa", keys.RESULT, result(id="old", seeds=[1]))
-    later = datetime.now(UTC) + timedelta(hours=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moto.s3.models.utcnow", lambda: later.replace(tzinfo=None))
+    with clock_ahead(timedelta(hours=1)):
         platform.put("old~000000000000", keys.RESULT, result(id="old", seeds=[2]))
     assert state(platform, "old")["seeds"] == [2]
 

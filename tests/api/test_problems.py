@@ -54,6 +54,7 @@ def test_a_job_that_nothing_serves_is_refused_with_a_list_for_programs_too(platf
         ({"input": {}}, "the job must name a runtime or a model"),
         ({"model": "xl", "input": {"alwayson_scripts": 1}}, "input.alwayson_scripts: must be an object"),
         ({"runtime": "tiny"}, "input: Field required"),
+        (JOB | {"runtime": "\ud800"}, 'there is no runtime "?"'),
         (JOB | {"context": "\ud800"}, "the job holds the character U+D800, which is no text"),
     ],
 )
@@ -136,6 +137,7 @@ def client_error(code: str, status: int = 400) -> ClientError:
     [
         client_error("Throttling"),
         client_error("SlowDown", 503),
+        client_error("ConditionalRequestConflict", 409),
         client_error("Anything", 500),
         EndpointConnectionError(endpoint_url="https://sns.secret"),
         ReadTimeoutError(endpoint_url="https://sns.secret"),

@@ -192,6 +192,13 @@ def test_a_body_over_the_limit_of_lambda_is_refused(running: Running) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
 
 
+def test_without_its_settings_it_says_which_and_does_not_start() -> None:
+    environ = {"PATH": os.environ["PATH"], "SNS_TOPIC_ARN": "arn:aws:sns:us-east-1:1:input"}
+    ended = subprocess.run([sys.executable, "-m", "api"], env=environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("error: S3_OUTPUT_BUCKET: Field required; RUNTIMES_BUCKET: Field required\n")
+
+
 def test_it_logs_json_lines_without_what_clients_sent_and_stops_when_told(running: Running) -> None:
     httpx.get(f"{running.url}/v1/jobs/{SECRET}", headers={"x-api-key": SECRET}, params={"key": SECRET})
     httpx.post(f"{running.url}/v1alpha2", json=guidance("alpha2", "tiny", SECRET))
