@@ -77,5 +77,5 @@ class Adapter(Protocol):
     def progress(self) -> dict[str, Any] | None:
         """Return how far the running request is, or None if the server cannot tell.
 
-        The keys are `progress` (0 to 1), `step`, `steps`, `eta_s` and `preview` (a picture in base64, or None).
+        The keys are `progress` (0 to 1), `step`, `steps`, `eta_s` and `preview` (a `data:` URL, or None).
         """

@@ -116,11 +116,11 @@ class SdWebui:
         state = told.get("state")
         state = state if isinstance(state, dict) else {}
         return {
-            "progress": told.get("progress"),
+            "progress": told.get("progress") or 0,
             "step": state.get("sampling_step"),
             "steps": state.get("sampling_steps"),
             "eta_s": told.get("eta_relative"),
-            "preview": told.get("current_image"),
+            "preview": answers.preview(told.get("current_image")),
         }
 
     # --- models

@@ -8,6 +8,7 @@ from typing import Any
 from agent.adapter import Output
 from agent.errors import JobError, PermanentError, TransientError
 from agent.sdwebui.body import parameters
+from agent.store import media_type
 
 # The GPU, not the request, is what went wrong.
 _GPU_TROUBLE = ("outofmemory", "out of memory", "cuda error", "cudnn", "hip error")
@@ -108,6 +109,17 @@ def enlarged(answer: dict[str, Any]) -> Output:
     images = answer["images"] if "images" in answer else [answer.get("image")]
     html = answer.get("html_info")
     return Output(images=_pictures(images), parameters={"html_info": html} if isinstance(html, str) else {})
+
+
+def preview(image: Any) -> str | None:
+    """Return the picture so far, which the web UI tells in base64, as a `data:` URL; None if there is none."""
+    if not isinstance(image, str) or not image or image.startswith("data:"):
+        return image or None
+    try:
+        _, content_type = media_type(base64.b64decode(image[:64]))
+    except ValueError:
+        return None
+    return f"data:{content_type};base64,{image}"
 
 
 def _pictures(images: Any) -> list[bytes]:
