@@ -18,8 +18,8 @@ class UnknownKindError(Exception):
     """A kind of managed resource that this provider cannot make."""
 
 
-class NotYetError(Exception):
-    """A managed resource refers to another that does not exist yet."""
+class NotAppliedError(Exception):
+    """AWS refuses, perhaps because of something that does not exist yet."""
 
 
 class Provider:
@@ -66,7 +66,7 @@ class Provider:
 
         Raises:
             UnknownKindError: Nothing here makes this kind.
-            NotYetError: It refers to a resource that is not there; try again when it is.
+            NotAppliedError: It cannot be made now; try again when something else has been made.
         """
         kind = manifest["kind"]
         if kind not in self._apply:
@@ -75,8 +75,8 @@ class Provider:
         name = annotations.get("crossplane.io/external-name", manifest["metadata"]["name"])
         try:
             return self._apply[kind](name, manifest["spec"]["forProvider"])
-        except self._s3.exceptions.NoSuchBucket as error:
-            raise NotYetError(f"{kind} {name}: {error}") from error
+        except ClientError as error:
+            raise NotAppliedError(f"{kind} {name}: {error}") from error
 
     def delete(self, manifest: Manifest) -> bool:
         """Delete what `manifest` made; return whether its management policies allow that."""
@@ -139,7 +139,7 @@ class Provider:
         name = spec["queueUrlRef"]["name"]
         queue = self._lookup("Queue", name)
         if queue is None:
-            raise NotYetError(f"Queue {name} of queueUrlRef does not exist")
+            raise NotAppliedError(f"Queue {name} of queueUrlRef does not exist")
         self._sqs.set_queue_attributes(QueueUrl=queue["url"], Attributes={"Policy": spec["policy"]})
         return {"queueUrl": queue["url"]}
 

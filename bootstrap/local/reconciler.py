@@ -8,7 +8,7 @@ from crossplane.function.proto.v1 import run_function_pb2 as fnv1
 
 from bootstrap.local.admission import Admission
 from bootstrap.local.compositions import CompositionError, Compositions
-from bootstrap.local.provider import Lookup, NotYetError, Provider
+from bootstrap.local.provider import Lookup, NotAppliedError, Provider
 
 Manifest = dict[str, Any]
 Identity = tuple[str, str, str]  # kind, namespace, name
@@ -94,17 +94,17 @@ class Reconciler:
         changed = status != composed.claim["status"] or kept != composed.resources
         composed.claim["status"] = status
         composed.resources = kept
-        waiting = []
+        refused = []
         for name, manifest in desired.items():
             if manifest == {key: part for key, part in kept.get(name, {}).items() if key != "status"}:
                 continue
             try:
                 kept[name] = manifest | {"status": self._make(manifest)}
                 changed = True
-            except NotYetError as error:
-                waiting.append(str(error))
-        if waiting and not changed:
-            raise CompositionError("; ".join(waiting))
+            except NotAppliedError as error:
+                refused.append(str(error))
+        if refused and not changed:
+            raise CompositionError("; ".join(refused))
         return changed
 
     def _make(self, manifest: Manifest) -> Manifest:
