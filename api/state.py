@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.aws import Clients
 from api.record import Record, Records
@@ -55,6 +55,7 @@ class JobState(BaseModel):
     finished_at: datetime | None = None
     progress: Progress | None = None
     images: list[Image] = []
+    extras: list[Image] = Field([], description="Pictures besides those asked for: a grid, an extension's own.")
     seeds: list[int] = []
     parameters: dict[str, Any] = {}
     timings: dict[str, float] = {}
@@ -115,7 +116,8 @@ class States:
             if value
         }
         return told | {
-            "images": [self._image(s3) for s3 in [*result.images, *result.masks]],
+            "images": [self._image(s3) for s3 in result.images],
+            "extras": [self._image(s3) for s3 in result.masks],
             "timings": result.timings,
             "error": result.failure,
             "context": result.context,

@@ -28,7 +28,8 @@ class Result(BaseModel):
     """The end of a job, written once as `result.json`; everything told to clients is derived from it.
 
     Attributes:
-        images: `s3://` URLs of the pictures, in order; for the oldest form `masks` has those beyond the batch.
+        images: `s3://` URLs of the pictures that were asked for, in order.
+        masks: Those of further ones, such as a grid or a ControlNet map; the guidance's name for them.
         seeds: The seed of each picture, where the inference server told.
         parameters: The inference server's parameters for the pictures, without image data.
         attempt: How many times the job had been received when it ended.

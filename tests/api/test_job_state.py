@@ -64,6 +64,7 @@ def test_a_job_that_waits_is_queued(platform: Platform) -> None:
         "finished_at": None,
         "progress": None,
         "images": [],
+        "extras": [],
         "seeds": [],
         "parameters": {},
         "timings": {},
@@ -101,10 +102,11 @@ def test_a_job_whose_agent_notes_no_time_started_when_its_note_was_written(platf
 def test_a_job_that_succeeded_has_its_pictures_by_links_that_work(platform: Platform) -> None:
     submit(platform)
     platform.put("mine", keys.STARTED, {})
-    image = "output/mine/mine-0a1b-1.png"
+    image, grid = "output/mine/mine-0a1b-1.png", "output/mine/mine-0a1b-2.png"
     platform.aws.s3.put_object(Bucket=BUCKET, Key=image, Body=b"picture")
     facts = {
         "images": [f"s3://{BUCKET}/{image}"],
+        "masks": [f"s3://{BUCKET}/{grid}"],
         "output_url": f"s3://{BUCKET}/output/mine/mine-0a1b.out",
         "seeds": [42],
         "parameters": {"steps": 20},
@@ -118,6 +120,7 @@ def test_a_job_that_succeeded_has_its_pictures_by_links_that_work(platform: Plat
     assert (done["seeds"], done["parameters"], done["timings"]) == ([42], {"steps": 20}, {"inference": 1.25})
     assert (done["context"], done["output_location"]) == ({"user": 7}, f"s3://{BUCKET}/output/mine")
     assert (done["started_at"], done["finished_at"]) == ("2026-11-24T12:00:00Z", "2026-11-24T12:00:00Z")
+    assert [extra["s3"] for extra in done["extras"]] == [f"s3://{BUCKET}/{grid}"]
     [picture] = done["images"]
     assert picture["s3"] == f"s3://{BUCKET}/{image}"
     left = datetime.fromisoformat(picture["expires_at"]) - datetime.now(UTC)
