@@ -104,7 +104,7 @@ def _repeated_keys(node: yaml.Node, seen: set[int] | None = None) -> Iterator[tu
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+            if isinstance(key, yaml.ScalarNode):
                 line = key.start_mark.line + 1
                 if key.value in lines:
                     yield line, f"has the key {key.value} a second time, after line {lines[key.value]}: keep one"

@@ -105,5 +105,15 @@ def test_text_of_several_lines_comes_back_exactly(text: str) -> None:
     assert yaml.safe_load(tree.yaml_text({"a": text}, "x")) == {"a": text}
 
 
+def test_what_is_there_twice_is_written_twice_and_long_lines_stay_one_line() -> None:
+    twice = ["word " * 50 + "end"]
+    assert tree.yaml_text({"a": twice, "b": twice}, "x").splitlines()[3:] == [
+        "a:",
+        f"- {twice[0]}",
+        "b:",
+        f"- {twice[0]}",
+    ]
+
+
 def test_source_code_stays_readable() -> None:
     assert "a: |\n  def f():\n      return 1\n" in tree.yaml_text({"a": "def f():\n    return 1\n"}, "x")
