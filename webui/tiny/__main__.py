@@ -5,20 +5,21 @@ import os
 import sys
 from pathlib import Path
 
+# Products this small gain nothing from a second thread, and lose tenfold where another process wants its core.
+# Numpy reads this once, when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import uvicorn
+
+from webui.tiny.library import SHIPPED, Library, UnknownModelError
+from webui.tiny.server import create_app
+
 SHUTDOWN_SECONDS = 10
 """How long a picture in the making keeps the server from stopping."""
 
 
 def main() -> int:
     """Serves until stopped. Returns 2 when there is no such model."""
-    # Products this small gain nothing from a second thread, and lose tenfold where another process wants the core.
-    # Numpy reads this when it is first imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    import uvicorn
-
-    from webui.tiny.library import SHIPPED, Library, UnknownModelError
-    from webui.tiny.server import create_app
-
     parser = argparse.ArgumentParser(prog="python -m webui.tiny", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8080)

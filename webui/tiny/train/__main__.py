@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in webui/tiny/__main__.py
+
 import torch
 
 from webui.tiny.train import checkpoint, classifier, evaluate, flow, sheet, superres
