@@ -47,7 +47,8 @@ def main() -> int:
     repository = Path(__file__).resolve().parents[2]
     run = repository / ".run" / Path(arguments.cluster).name
     cluster = LocalCluster(repository, arguments.cluster.rstrip("/"), run)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)  # also where a shell has it ignored, as for a job in the background
     try:
         with console.status("Starting the cluster"):
             change = cluster.start()
