@@ -144,7 +144,7 @@ def _say(*lines: str, to: TextIO | None = None, end: str = "\n") -> None:
 
 
 if __name__ == "__main__":
-    # Hardly anything becomes garbage before the end, and looking for it takes ever longer: twice the runtimes would take
-    # more than twice the time.
+    # Hardly anything becomes garbage before the end, and looking for it takes ever longer: twice the runtimes would
+    # take more than twice the time.
     gc.disable()
     sys.exit(main())
