@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import randint
@@ -97,6 +98,7 @@ class Pipeline:
         self.shutdown.requested.wait()
         if not self._died.is_set():
             log.info("draining")
+            self._release_prepared(DrainedError())  # now, not when the running job has ended
             # A long poll is waited for: a message that it were given after our end would be hidden for nothing.
             intake.join(self.settings.receive_wait_seconds + PREPARE_S)
             inference.join()
@@ -210,9 +212,10 @@ class Pipeline:
             self._hand_on(work)
 
     def _release_prepared(self, reason: JobError) -> None:
-        while not self._prepared.empty():
-            self._settle(self._prepared.get(), reason)
-            self._places.release()
+        with suppress(queue.Empty):
+            while True:
+                self._settle(self._prepared.get_nowait(), reason)
+                self._places.release()
 
     # --- finish
 

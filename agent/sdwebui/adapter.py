@@ -59,10 +59,6 @@ class SdWebui:
         self._only = None if settings.dynamic_sd_model else settings.sd_model_checkpoint
         self._dynamic = settings.dynamic_sd_model
         self._timeout_s = settings.job_timeout_seconds + _GRACE_S
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy stands before a neighbour
-        # A connection that was kept may be closed just when a POST goes out, which must not be sent twice.
-        self._session.headers["Connection"] = "close"
         self._models: list[Model] = []
         self._loaded: Model | None = None
 
@@ -192,14 +188,17 @@ class SdWebui:
             PermanentError, TransientError: It answered with an error.
         """
         try:
-            response = self._session.request(
-                method,
-                f"{self._base}/{path}",
-                data=body,
-                headers={"Content-Type": "application/json"},
-                timeout=(_CONNECT_TIMEOUT_S, timeout_s),
-                allow_redirects=False,
-            )
+            # A connection for each: one that was kept may be closed just when a POST goes out.
+            with requests.Session() as session:
+                session.trust_env = False  # no proxy stands before a neighbour
+                response = session.request(
+                    method,
+                    f"{self._base}/{path}",
+                    data=body,
+                    headers={"Content-Type": "application/json", "Connection": "close"},
+                    timeout=(_CONNECT_TIMEOUT_S, timeout_s),
+                    allow_redirects=False,
+                )
         except requests.RequestException as error:
             raise RuntimeLostError("runtime-lost", f"the web UI went away: {type(error).__name__}") from error
         if response.status_code != requests.codes.ok:

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -70,6 +71,24 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connections: set[socket.socket] = set()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def cut(self) -> None:
+        """End all connections, as the end of the process would."""
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: clients that go away are what the tests are about."""
 
@@ -84,6 +103,7 @@ def serving(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[st
             yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
+            server.cut()
             thread.join()
 
 
@@ -94,7 +114,9 @@ class WebUI:
     Attributes:
         calls: What it was asked, in order: method and route, and the body.
         held: While clear, generations do not end, except by an interrupt that is heeded.
-        scripted: Answers to be given instead, by route: status and body.
+        scripted: Answers to be given instead, by route: status and body; status 0 is half an answer, and away.
+        once: The same, for a single time.
+        hidden: Models that it finds when it refreshes its list.
         grid: Whether a grid is put before the pictures.
         maps: How many pictures an extension adds behind them.
     """
@@ -105,6 +127,7 @@ class WebUI:
     held: threading.Event = field(default_factory=threading.Event)
     heeds_interrupts: bool = True
     scripted: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    once: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
     grid: bool = False
     maps: int = 0
@@ -132,7 +155,7 @@ class WebUI:
             def reply(self, status: int, body: bytes) -> None:
                 if status:
                     self.answer(status, body)
-                else:  # half an answer, and away
+                else:
                     self.answer(200, body, {"Content-Length": str(len(body) + 100)})
                     self.close_connection = True
 
@@ -141,7 +164,7 @@ class WebUI:
         self._port = int(self.url.rpartition(":")[2])
 
     def stop(self) -> None:
-        """Listen no longer."""
+        """Die: listen no longer, and leave what was asked unanswered."""
         if self._stop:
             self._stop.__exit__(None, None, None)
             self._stop = None
@@ -159,6 +182,8 @@ class WebUI:
     def reply(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
         route = path.removeprefix("/sdapi/v1/")
         self.calls.append((f"{method} {route}", body))
+        if route in self.once:
+            return self.once.pop(route)
         if route in self.scripted:
             return self.scripted[route]
         status, answer = self._answer(method, route, body)
@@ -400,13 +425,6 @@ class Running:
     pipeline: Pipeline
     thread: threading.Thread
     ended_well: list[bool]
-
-    def stop(self) -> bool:
-        """Drain, and return whether it ended as planned."""
-        self.pipeline.shutdown.request()
-        self.thread.join(PATIENCE_S)
-        assert not self.thread.is_alive(), "the agent did not stop"
-        return self.ended_well == [True]
 
 
 Start = Callable[..., Running]
