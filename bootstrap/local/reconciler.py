@@ -108,7 +108,9 @@ class Reconciler:
         return changed
 
     def _make(self, manifest: Manifest) -> Manifest:
-        return {"atProvider": self._provider.apply(manifest)} if _is_managed(manifest) else {}
+        if not _is_managed(manifest):
+            return {}
+        return {"atProvider": self._provider.apply(manifest), "conditions": [{"type": "Ready", "status": "True"}]}
 
     def _delete(self, resources: dict[str, Manifest]) -> None:
         for manifest in reversed(resources.values()):
@@ -116,8 +118,15 @@ class Reconciler:
                 self._provider.delete(manifest)
 
     def _fetch(self, selector: fnv1.ResourceSelector) -> list[Manifest]:
-        found = self._composed.get((selector.kind, selector.namespace, selector.match_name))
-        return [found.claim] if found else []
+        if selector.HasField("match_name"):
+            found = self._composed.get((selector.kind, selector.namespace, selector.match_name))
+            return [found.claim] if found else []
+        labels = dict(selector.match_labels.labels)
+        return [
+            composed.claim
+            for (kind, _, _), composed in self._composed.items()
+            if kind == selector.kind and labels.items() <= composed.claim["metadata"].get("labels", {}).items()
+        ]
 
     def _at_provider(self, kind: str, name: str) -> Manifest | None:
         for composed in self._composed.values():

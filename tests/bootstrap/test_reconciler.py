@@ -1,5 +1,6 @@
 """Claims become queues, topics and buckets of a running AWS (emulator), and go again."""
 
+import json
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -39,12 +40,12 @@ def claims(repository: Path) -> Callable[..., list[Manifest]]:
     def make(*runtimes: str, **api_spec: Any) -> list[Manifest]:
         api = yaml.safe_load((apis / "inferenceapi" / "example.yaml").read_text())
         api["metadata"]["name"] = name
-        table = [{"name": runtime, "type": "sdwebui", "dynamic": True} for runtime in runtimes]
+        table = [{"name": runtime, "namespace": "default", "type": "sdwebui", "dynamic": True} for runtime in runtimes]
         api["spec"] = {"region": REGION, "accountId": ACCOUNT_ID, "runtimes": table, **api_spec}
         made = [api]
         for runtime in runtimes:
             one = yaml.safe_load((apis / "inferenceruntime" / "example.yaml").read_text())
-            one["metadata"]["name"] = runtime
+            one["metadata"] |= {"name": runtime, "labels": {"darkroom.dev/api": name}}
             one["spec"]["apiRef"]["name"] = name
             # Runtimes first: order must not matter.
             made.insert(0, one)
@@ -99,13 +100,13 @@ def test_a_removed_runtime_takes_its_queues_with_it_and_leaves_the_others(
     reconciler.reconcile(claims("one", "two"))
     api = reconciler.status("InferenceAPI")
     reconciler.reconcile(claims("one"))
-    prefix = api["inputTopicArn"].rsplit(":", 1)[1].removesuffix("input")
+    prefix = api["inputTopicArn"].rsplit(":", 1)[1].removesuffix("-input") + "_"
     queues = aws.client("sqs").list_queues(QueueNamePrefix=prefix)["QueueUrls"]
-    assert {url.rsplit("/", 1)[1].removeprefix(prefix) for url in queues} == {"one", "one-dead-letter"}
+    assert {url.rsplit("/", 1)[1].removeprefix(prefix) for url in queues} == {"one", "one_dead-letter"}
     subscriptions = aws.client("sns").list_subscriptions_by_topic(TopicArn=api["inputTopicArn"])["Subscriptions"]
     assert [subscription["Endpoint"].rsplit(":", 1)[1] for subscription in subscriptions] == [f"{prefix}one"]
     table = aws.client("s3").get_object(Bucket=api["configBucket"], Key="runtimes.json")["Body"].read()
-    assert b'"two"' not in table
+    assert json.loads(table) == [{"name": "one", "type": "sdwebui", "dynamic": True}]
 
 
 @pytest.mark.parametrize(("policy", "left"), [("Retain", True), ("Delete", False)])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from agent.settings import Settings
 from bootstrap.local.admission import Admission
 from bootstrap.local.compositions import CompositionError, Compositions
 
@@ -69,10 +70,23 @@ def test_the_status_of_an_api_says_what_runtimes_need(api: Manifest) -> None:
     }
 
 
-def test_the_job_api_is_told_the_runtimes_in_their_order(api: Manifest) -> None:
-    table = compose(api)["runtimes"]
+def test_the_job_api_is_told_the_runtimes_that_receive_in_the_order_of_the_claim(api: Manifest) -> None:
+    def runtime(name: str, namespace: str, **status: Any) -> Manifest:
+        made = claim("inferenceruntime")
+        return made | {"metadata": made["metadata"] | {"name": name, "namespace": namespace}, "status": status}
+
+    runtimes = [
+        runtime("comfy", "workflows", receiving=True),
+        runtime("sdruntime", "default", receiving=True),
+        runtime("dynamic", "default"),
+        runtime("dynamic", "elsewhere", receiving=True),
+    ]
+    table = compose(api, {}, *runtimes)["runtimes"]
     assert settings(table)["key"] == "runtimes.json"
-    assert json.loads(settings(table)["content"]) == api["spec"]["runtimes"]
+    assert json.loads(settings(table)["content"]) == [
+        {"name": "sdruntime", "type": "sdwebui", "model": "v1-5-pruned-emaonly.safetensors"},
+        {"name": "comfy", "type": "comfyui"},
+    ]
 
 
 def test_deleting_a_claim_leaves_the_pictures_unless_the_claim_says_otherwise(api: Manifest) -> None:
@@ -90,7 +104,10 @@ def test_pictures_expire_when_told_to_and_the_routing_table_never(api: Manifest)
     assert all("expiration" not in rule for rule in settings(forever)["rule"])
 
 
-@pytest.mark.parametrize(("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")])
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eusc-de-east-1", "aws-eusc")],
+)
 def test_arns_are_right_in_every_partition(region: str, partition: str) -> None:
     _, status = Compositions(APIS).compose(claim("inferenceapi", region=region), {}, lambda _: [])
     assert status["inputTopicArn"].startswith(f"arn:{partition}:sns:{region}:")
@@ -106,7 +123,7 @@ def test_a_runtime_gets_exactly_the_jobs_routed_to_it(api: Manifest) -> None:
     made = compose(claim("inferenceruntime"), {}, api)
     subscription = settings(made["subscription"])
     assert json.loads(subscription["filterPolicy"]) == {"runtime": ["sdruntime"]}
-    assert subscription["endpoint"] == "arn:aws:sqs:us-west-2:123456789012:sdoneks-sdruntime"
+    assert subscription["endpoint"] == "arn:aws:sqs:us-west-2:123456789012:sdoneks_sdruntime"
     allowed = json.loads(settings(made["queue-policy"])["policy"])["Statement"][0]
     assert allowed["Action"] == "sqs:SendMessage"
     assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": api["status"]["inputTopicArn"]}}
@@ -115,10 +132,10 @@ def test_a_runtime_gets_exactly_the_jobs_routed_to_it(api: Manifest) -> None:
 def test_a_job_tried_too_often_goes_to_the_dead_letter_queue(api: Manifest) -> None:
     made = compose(claim("inferenceruntime", queue={"maxReceiveCount": 3}), {}, api)
     assert json.loads(settings(made["queue"])["redrivePolicy"]) == {
-        "deadLetterTargetArn": "arn:aws:sqs:us-west-2:123456789012:sdoneks-sdruntime-dead-letter",
+        "deadLetterTargetArn": "arn:aws:sqs:us-west-2:123456789012:sdoneks_sdruntime_dead-letter",
         "maxReceiveCount": 3,
     }
-    assert settings(made["dead-letter-queue"])["name"] == "sdoneks-sdruntime-dead-letter"
+    assert settings(made["dead-letter-queue"])["name"] == "sdoneks_sdruntime_dead-letter"
 
 
 def test_pods_cannot_start_before_their_queue_exists_and_keep_its_url_afterwards(api: Manifest) -> None:
@@ -130,10 +147,12 @@ def test_pods_cannot_start_before_their_queue_exists_and_keep_its_url_afterwards
     assert second["config"]["metadata"] == {"name": "sdruntime-inference", "namespace": "default"}
     assert second["config"]["data"] == {
         "AWS_DEFAULT_REGION": "us-west-2",
+        "MAX_RECEIVE_COUNT": "5",
         "RUNTIME_NAME": "sdruntime",
         "S3_BUCKET": "sdoneks-outputs-123456789012-us-west-2",
         "SNS_TOPIC_ARN": "arn:aws:sns:us-west-2:123456789012:sdoneks-output",
         "SQS_QUEUE_URL": "https://sqs/queue",
+        "VISIBILITY_TIMEOUT_SECONDS": "120",
     }
     forgetful = {"queue": first["queue"], "config": second["config"]}
     assert compose(runtime, forgetful, api)["config"] == second["config"]
@@ -145,6 +164,44 @@ def test_a_runtime_whose_api_is_missing_says_so_and_drops_nothing() -> None:
         compose(runtime)
     with pytest.raises(CompositionError, match="is not ready yet"):
         compose(runtime, {}, claim("inferenceapi"))
+
+
+def test_a_runtime_receives_when_its_subscription_and_the_queue_s_policy_are_ready(api: Manifest) -> None:
+    runtime = claim("inferenceruntime")
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    made = compose(runtime, {}, api)
+    half = {"subscription": made["subscription"] | ready, "queue-policy": made["queue-policy"]}
+    whole = half | {"queue-policy": made["queue-policy"] | ready}
+    for observed, receiving in ((half, None), (whole, True)):
+        _, status = Compositions(APIS).compose(runtime, observed, lambda _: [api])
+        assert status.get("receiving") is receiving
+
+
+def test_nobody_takes_over_the_queue_of_a_runtime_from_another_namespace(api: Manifest) -> None:
+    runtime = claim("inferenceruntime")
+    runtime["metadata"]["namespace"] = "elsewhere"
+    with pytest.raises(CompositionError, match="lists no runtime sdruntime in namespace elsewhere"):
+        compose(runtime, {}, api)
+
+
+def test_no_two_runtimes_share_a_name_in_aws_or_in_their_namespace(api: Manifest) -> None:
+    api["spec"]["runtimes"].append({"name": "sdruntime-dead-letter", "namespace": "default", "type": "sdwebui"})
+    other = claim("inferenceruntime")
+    other["metadata"] = other["metadata"] | {"name": "sdruntime-dead-letter"}
+    made = [
+        manifest for runtime in (claim("inferenceruntime"), other) for manifest in compose(runtime, {}, api).values()
+    ]
+    names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in made]
+    assert len(set(names)) == len(names)
+    queues = [settings(manifest)["name"] for manifest in made if manifest["kind"] == "Queue"]
+    assert len(set(queues)) == 4
+
+
+def test_agents_understand_everything_that_the_config_map_tells_them(api: Manifest) -> None:
+    runtime = claim("inferenceruntime")
+    queue = compose(runtime, {}, api)["queue"] | {"status": {"atProvider": {"url": "https://sqs/queue"}}}
+    told = {name.lower() for name in compose(runtime, {"queue": queue}, api)["config"]["data"]}
+    assert told - set(Settings.model_fields) == {"aws_default_region"}  # an alias
 
 
 def test_every_field_of_the_definitions_is_described() -> None:

@@ -6,7 +6,7 @@ This file runs in function-python, so it stands alone: it imports the function S
 import json
 from typing import Any
 
-from crossplane.function import resource, response
+from crossplane.function import request, resource, response
 from crossplane.function.proto.v1 import run_function_pb2 as fnv1
 
 # An S3 bucket's name has 63 characters; account, region and the word between take 39 of them.
@@ -22,7 +22,11 @@ def compose(req: fnv1.RunFunctionRequest, rsp: fnv1.RunFunctionResponse) -> None
     if len(name) > MAX_NAME_LENGTH:
         response.fatal(rsp, f"metadata.name {name!r} has {len(name)} characters: {MAX_NAME_LENGTH} are allowed")
         return
-    for key, manifest in resources(api).items():
+    labels = {"darkroom.dev/api": name}
+    response.require_resources(rsp, "runtimes", "darkroom.dev/v1alpha1", "InferenceRuntime", match_labels=labels)
+    if "runtimes" not in req.required_resources:
+        return  # The first of two calls: Crossplane fetches the runtimes and calls again.
+    for key, manifest in resources(api, request.get_required_resources(req, "runtimes")).items():
         resource.update(rsp.desired.resources[key], manifest)
     resource.update_status(rsp.desired.composite, status(api))
 
@@ -40,13 +44,18 @@ def status(api: Manifest) -> dict[str, str]:
     }
 
 
-def resources(api: Manifest) -> dict[str, Manifest]:
-    """Return the managed resources of the InferenceAPI `api`, by a name that never changes."""
+def resources(api: Manifest, runtimes: list[Manifest]) -> dict[str, Manifest]:
+    """Return the managed resources of the InferenceAPI `api`, by a name that never changes.
+
+    Args:
+        api: The claim.
+        runtimes: The InferenceRuntimes that say they belong to it.
+    """
     return {
         "input-topic": topic(api, "input"),
         "output-topic": topic(api, "output"),
         **output_bucket(api),
-        **config_bucket(api),
+        **config_bucket(api, routing_table(api, runtimes)),
     }
 
 
@@ -77,7 +86,7 @@ def output_bucket(api: Manifest) -> dict[str, Manifest]:
     return made
 
 
-def config_bucket(api: Manifest) -> dict[str, Manifest]:
+def config_bucket(api: Manifest, table: list[Manifest]) -> dict[str, Manifest]:
     """Return the bucket that tells the job API which runtimes there are.
 
     It is not the output bucket, because what runtimes may write must not decide where jobs go, and because the output
@@ -86,13 +95,27 @@ def config_bucket(api: Manifest) -> dict[str, Manifest]:
     settings = {
         "bucket": bucket_name(api, "config"),
         "key": "runtimes.json",
-        "content": json.dumps(api["spec"]["runtimes"], sort_keys=True),
+        "content": json.dumps(table, sort_keys=True),
         "contentType": "application/json",
     }
     return {
         **bucket(api, "config", [half_uploads()], force_destroy=True),
         "runtimes": managed(api, "s3", "BucketObject", "runtimes", settings),
     }
+
+
+def routing_table(api: Manifest, runtimes: list[Manifest]) -> list[Manifest]:
+    """Return the runtimes that jobs may be routed to, in the order of the claim.
+
+    A runtime is told to the job API when its queue receives, not before: SNS drops what no subscription wants.
+    """
+    receiving = {
+        (runtime["metadata"]["name"], runtime["metadata"]["namespace"])
+        for runtime in runtimes
+        if runtime.get("status", {}).get("receiving")
+    }
+    listed = [runtime for runtime in api["spec"]["runtimes"] if (runtime["name"], runtime["namespace"]) in receiving]
+    return [{key: value for key, value in runtime.items() if key != "namespace"} for runtime in listed]
 
 
 def bucket(api: Manifest, purpose: str, lifecycle: list[Manifest], *, force_destroy: bool) -> dict[str, Manifest]:
@@ -155,8 +178,9 @@ def topic_arn(api: Manifest, purpose: str) -> str:
 
 def partition(api: Manifest) -> str:
     """Return the AWS partition of the region."""
+    prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
     region = api["spec"]["region"]
-    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    return next((name for prefix, name in prefixes.items() if region.startswith(prefix)), "aws")
 
 
 def managed(
@@ -170,7 +194,7 @@ def managed(
         settings: `spec.forProvider` without the region.
         external_name: Name in AWS, for kinds that take it from an annotation.
     """
-    metadata = {"name": f"{api['metadata']['name']}-{purpose}", "namespace": api["metadata"]["namespace"]}
+    metadata = {"name": f"{api['metadata']['name']}.{purpose}", "namespace": api["metadata"]["namespace"]}
     annotations = {"annotations": {"crossplane.io/external-name": external_name}} if external_name else {}
     return {
         "apiVersion": f"{service}.aws.m.upbound.io/v1beta1",

@@ -35,6 +35,17 @@ def compose(req: fnv1.RunFunctionRequest, rsp: fnv1.RunFunctionResponse) -> None
         where = f"{reference['namespace']}/{reference['name']}"
         response.fatal(rsp, f"InferenceAPI {where} of spec.apiRef {'is not ready yet' if api else 'does not exist'}")
         return
+    metadata = runtime["metadata"]
+    if (metadata["name"], metadata["namespace"]) not in {
+        (it["name"], it["namespace"]) for it in api["spec"]["runtimes"]
+    }:
+        # Or whoever may make a claim could take over the queue of a runtime in another namespace.
+        response.fatal(
+            rsp,
+            f"InferenceAPI {reference['namespace']}/{reference['name']} lists no runtime {metadata['name']} "
+            f"in namespace {metadata['namespace']}: add it to spec.runtimes",
+        )
+        return
     observed = {name: resource.struct_to_dict(item.resource) for name, item in req.observed.resources.items()}
     for key, manifest in resources(runtime, api["status"], observed).items():
         resource.update(rsp.desired.resources[key], manifest)
@@ -60,9 +71,10 @@ def resources(runtime: Manifest, api: Manifest, observed: dict[str, Manifest]) -
     return made
 
 
-def status(runtime: Manifest, observed: dict[str, Manifest]) -> dict[str, str]:
+def status(runtime: Manifest, observed: dict[str, Manifest]) -> Manifest:
     """Return what people need to know of the runtime, as far as it is known."""
     known = {
+        "receiving": is_ready(observed, "subscription") and is_ready(observed, "queue-policy"),
         "queueUrl": queue_url(observed, "queue"),
         "deadLetterQueueUrl": queue_url(observed, "dead-letter-queue"),
         "configMap": config_map_name(runtime) if "config" in observed else None,
@@ -74,7 +86,7 @@ def queue(runtime: Manifest, api: Manifest) -> Manifest:
     """Return the queue of the runtime's jobs."""
     settings = runtime["spec"]["queue"]
     redrive = {
-        "deadLetterTargetArn": queue_arn(runtime, api, "-dead-letter"),
+        "deadLetterTargetArn": queue_arn(runtime, api, "_dead-letter"),
         "maxReceiveCount": int(settings["maxReceiveCount"]),
     }
     return managed(
@@ -99,7 +111,7 @@ def dead_letter_queue(runtime: Manifest, api: Manifest) -> Manifest:
         api,
         ("sqs", "Queue", "dead-letter-queue"),
         {
-            "name": queue_name(runtime, "-dead-letter"),
+            "name": queue_name(runtime, "_dead-letter"),
             "messageRetentionSeconds": DEAD_LETTER_RETENTION_SECONDS,
             "sqsManagedSseEnabled": True,
         },
@@ -132,7 +144,7 @@ def queue_policy(runtime: Manifest, api: Manifest) -> Manifest:
     }
     settings = {
         "policy": json.dumps(policy, sort_keys=True),
-        "queueUrlRef": {"name": f"{runtime['metadata']['name']}-queue"},
+        "queueUrlRef": {"name": f"{runtime['metadata']['name']}.queue"},
     }
     return managed(runtime, api, ("sqs", "QueuePolicy", "queue"), settings)
 
@@ -154,17 +166,19 @@ def subscription(runtime: Manifest, api: Manifest) -> Manifest:
 
 
 def config_map(runtime: Manifest, api: Manifest, url: str) -> Manifest:
-    """Return the ConfigMap that the runtime's pods take their environment from, named as the guidance names it."""
+    """Return the ConfigMap that the runtime's pods take their environment from, in the guidance's words and ours."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": config_map_name(runtime), "namespace": runtime["metadata"]["namespace"]},
         "data": {
             "AWS_DEFAULT_REGION": api["region"],
+            "MAX_RECEIVE_COUNT": str(int(runtime["spec"]["queue"]["maxReceiveCount"])),
             "RUNTIME_NAME": runtime["metadata"]["name"],
             "S3_BUCKET": api["bucket"],
             "SNS_TOPIC_ARN": api["outputTopicArn"],
             "SQS_QUEUE_URL": url,
+            "VISIBILITY_TIMEOUT_SECONDS": str(int(runtime["spec"]["queue"]["visibilityTimeoutSeconds"])),
         },
     }
 
@@ -172,6 +186,12 @@ def config_map(runtime: Manifest, api: Manifest, url: str) -> Manifest:
 def config_map_name(runtime: Manifest) -> str:
     """Return the name of the runtime's ConfigMap, which the chart mounts."""
     return f"{runtime['metadata']['name']}-inference"
+
+
+def is_ready(observed: dict[str, Manifest], key: str) -> bool:
+    """Return whether the observed resource `key` says that it is ready."""
+    conditions = observed.get(key, {}).get("status", {}).get("conditions", [])
+    return any((condition["type"], condition["status"]) == ("Ready", "True") for condition in conditions)
 
 
 def queue_url(observed: dict[str, Manifest], key: str) -> str | None:
@@ -184,8 +204,11 @@ def queue_url(observed: dict[str, Manifest], key: str) -> str | None:
 
 
 def queue_name(runtime: Manifest, suffix: str = "") -> str:
-    """Return the name in AWS of the runtime's queue; the API's name starts it, so that clusters share an account."""
-    return f"{runtime['spec']['apiRef']['name']}-{runtime['metadata']['name']}{suffix}"
+    """Return the name in AWS of the runtime's queue; the API's name starts it, so that clusters share an account.
+
+    No Kubernetes name has an underscore, so no two runtimes of whatever names share a queue.
+    """
+    return f"{runtime['spec']['apiRef']['name']}_{runtime['metadata']['name']}{suffix}"
 
 
 def queue_arn(runtime: Manifest, api: Manifest, suffix: str = "") -> str:
@@ -207,7 +230,7 @@ def managed(runtime: Manifest, api: Manifest, identity: tuple[str, str, str], se
         "apiVersion": f"{service}.aws.m.upbound.io/v1beta1",
         "kind": kind,
         "metadata": {
-            "name": f"{runtime['metadata']['name']}-{purpose}",
+            "name": f"{runtime['metadata']['name']}.{purpose}",
             "namespace": runtime["metadata"]["namespace"],
         },
         "spec": {"forProvider": {"region": api["region"], **settings}},
