@@ -1,6 +1,5 @@
 """Intake: from a message to a request that the inference server can be given."""
 
-import math
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -13,10 +12,7 @@ from agent.inputs import Inputs
 from agent.lease import Keeper
 from agent.store import Store, error_code
 from agent.work import Work
-from contract.job import InvalidJobError, Job, decode
-
-# Far deeper than any request or workflow, and far from what Python's own recursion bears.
-MAX_DEPTH = 100
+from contract.job import InvalidJobError, Job, decode, unsound
 
 
 class Intake:
@@ -38,10 +34,9 @@ class Intake:
             RuntimeLostError: The inference server is gone.
         """
         try:
-            job = decode(work.lease.delivery.body, self._runtime)
+            job = decode(work.lease.delivery.body, self._runtime, work.lease.delivery.message_id)
         except InvalidJobError as error:
             raise PermanentError("invalid-job", str(error)) from error
-        check([job.runtime, job.content, job.context])
         work.job = job
         if not self._keeper.claim(work.lease, job.key):
             raise PostponedError("duplicate", "this agent has the job already, from another delivery")
@@ -70,37 +65,9 @@ class Intake:
             raise PermanentError("invalid-job", f"the content at {job.content_ref} is not JSON") from error
         if not isinstance(content, dict):
             raise PermanentError("invalid-job", f"the content at {job.content_ref} is not an object")
-        check(content)
+        if problem := unsound(content):
+            raise PermanentError("invalid-job", f"the content at {job.content_ref} {problem}")
         return content
-
-
-def check(value: Any) -> None:
-    """Refuse JSON that Python reads but that cannot be written again or handled safely.
-
-    Raises:
-        PermanentError: It nests too deeply, or holds half a character or a number without end.
-    """
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        if any(isinstance(item, float) and not math.isfinite(item) for item in level):
-            raise PermanentError("invalid-job", "the message holds a number that is not finite")
-        if any(isinstance(item, str) and not _encodes(item) for item in level):
-            raise PermanentError("invalid-job", "the message holds text that is not Unicode")
-        lists = [item for item in level if isinstance(item, list)]
-        dicts = [item for item in level if isinstance(item, dict)]
-        level = [inner for outer in lists for inner in outer]
-        level += [inner for outer in dicts for pair in outer.items() for inner in pair]
-        if not level:
-            return
-    raise PermanentError("invalid-job", f"the message nests more than {MAX_DEPTH} levels deep")
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def waited_s(work: Work) -> float:

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -12,8 +13,10 @@ from contract import keys
 
 MAX_ID_LENGTH = 128
 MAX_PREFIX_LENGTH = 512
-# Identifiers become part of S3 keys: no slash, and no name that consists of dots alone.
-_ID = re.compile(rf"(?!\.+$)[A-Za-z0-9._-]{{1,{MAX_ID_LENGTH}}}")
+# Far deeper than any request or workflow, and far from what Python's own recursion bears.
+MAX_DEPTH = 100
+# Identifiers become part of S3 keys: no slash, and no name that consists of dots alone. Those of /v1 also of URLs.
+_PLAIN_ID = re.compile(rf"(?!\.+$)[A-Za-z0-9._-]{{1,{MAX_ID_LENGTH}}}")
 
 # The fields that the guidance's oldest form hides among the scripts; they are the job's header and not for the web UI.
 HEADER_FIELDS = frozenset({"task", "sd_model_checkpoint", "id_task", "uid", "save_dir", "image_link", "sd_vae"})
@@ -65,6 +68,7 @@ class Job:
         context: Any JSON of the client's, echoed in the callback.
         created_at: When the job was accepted, if the publisher said so.
         content_ref: The S3 key, in the output bucket, of a content too large for a message.
+        publication: Tells one publication of a request from another, and is the same for all deliveries of one.
     """
 
     id: str
@@ -76,21 +80,25 @@ class Job:
     form: Form = Form.V1
     created_at: datetime | None = None
     content_ref: str | None = None
+    publication: str = ""
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hex, of what the job asks for: equal for a repeated request, whenever it is made."""
+        """SHA-256, in hex, of what the job asks for: equal whenever it is delivered.
+
+        A request of `/v1` that is repeated is the same job. Clients of the older forms have no way to say that, and
+        may ask for the same again, under the same id: for another picture, or after they have mended what went wrong.
+        """
         asked = [self.id, self.task, self.prefix, self.context, self.form, self.content, self.content_ref]
+        if self.form is not Form.V1:
+            asked.append(self.publication)
         return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @property
     def key(self) -> str:
-        """The name of the job's record.
-
-        `/v1` sees to it that an id is used once. Clients of the older forms may send another request under an old id,
-        as they always could, so there the request itself is part of the name ("~" occurs in no id).
-        """
-        return self.id if self.form is Form.V1 else f"{self.id}~{self.digest[:12]}"
+        """The name of the job's record: `/v1` sees to it that an id is used once, the older forms do not."""
+        name = keys.record_name(self.id)
+        return name if self.form is Form.V1 else f"{name}~{self.digest[:12]}"
 
     @property
     def folder(self) -> str:
@@ -135,7 +143,7 @@ def encode(job: Job) -> str:
     return json.dumps({"metadata": metadata, "content": job.content}, ensure_ascii=False, separators=(",", ":"))
 
 
-def decode(body: str, runtime: str) -> Job:
+def decode(body: str, runtime: str, delivery: str = "") -> Job:
     """Return the job in the body of a queue message, whoever published it.
 
     Understood are our own messages and the guidance's (all versions), bare or in the envelope of an SNS notification.
@@ -143,6 +151,7 @@ def decode(body: str, runtime: str) -> Job:
     Args:
         body: The SQS message body.
         runtime: The runtime whose queue it came from: messages of the oldest form name none.
+        delivery: SQS's id of the message, for messages that did not come through SNS.
 
     Raises:
         InvalidJobError: The body is not a job; nothing but that is ever raised.
@@ -150,15 +159,16 @@ def decode(body: str, runtime: str) -> Job:
     try:
         message = json.loads(body)
         if isinstance(message, dict) and message.get("Type") == "Notification" and "Message" in message:
+            delivery = str(message.get("MessageId") or delivery)
             message = json.loads(message["Message"])
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidJobError(f"the message is not JSON: {error}") from error
     if not isinstance(message, dict):
         raise InvalidJobError("the message is not a JSON object")
     if "metadata" in message:
-        return _from_metadata(message, runtime)
+        return replace(_from_metadata(message, runtime), publication=delivery)
     if isinstance(message.get("alwayson_scripts"), dict):
-        return _from_seed(message, runtime)
+        return replace(_from_seed(message, runtime), publication=delivery)
     raise InvalidJobError("the message has neither `metadata` and `content` nor `alwayson_scripts`")
 
 
@@ -214,15 +224,23 @@ def build(
     problems = []
     # The guidance never checked ids: numbers were used, and work.
     name = str(id) if isinstance(id, int) and not isinstance(id, bool) else id
-    if not isinstance(name, str) or not _ID.fullmatch(name):
-        problems.append(f"the id must be 1 to {MAX_ID_LENGTH} letters, digits, '.', '_' or '-'")
-    if not isinstance(runtime, str) or not runtime:
+    if form == Form.V1:
+        if not isinstance(name, str) or not _PLAIN_ID.fullmatch(name):
+            problems.append(f"the id must be 1 to {MAX_ID_LENGTH} letters, digits, '.', '_' or '-'")
+    elif not isinstance(name, str) or not _is_old_id(name):
+        problems.append(f"the id must be 1 to {MAX_ID_LENGTH} printable characters without a slash")
+    if not isinstance(runtime, str) or not runtime or not runtime.isprintable():
         problems.append("the runtime must be a name")
     kind = _TASK_ALIASES.get(task, task) if isinstance(task, str) else task
     if not isinstance(kind, str) or kind not in set(Task):
         problems.append(f"the task must be one of {', '.join(Task)}")
     if not isinstance(content, dict):
         problems.append("the content must be an object")
+    problems += [
+        f"the {part} {problem}"
+        for part, value in (("content", content), ("context", context))
+        if (problem := unsound(value))
+    ]
     parts = prefix.strip("/").split("/") if isinstance(prefix, str) else [".."]
     if (
         not isinstance(prefix, str)
@@ -240,7 +258,7 @@ def build(
         problems.append(f"the form must be one of {', '.join(Form)}")
     if content_ref is not None and not (
         isinstance(content_ref, str)
-        and content_ref.startswith((f"{keys.JOBS}/{name}/", f"{keys.JOBS}/{name}~"))
+        and content_ref.startswith(tuple(keys.record(keys.record_name(str(name)))[:-1] + mark for mark in "/~"))
         and content_ref.endswith(f"/{keys.CONTENT}")
     ):
         problems.append("`content_ref` must point to the content in the job's own record")
@@ -264,3 +282,34 @@ def build(
         created_at=created,
         content_ref=content_ref,
     )
+
+
+def _is_old_id(name: str) -> bool:
+    return (
+        0 < len(name) <= MAX_ID_LENGTH and name.isprintable() and not {"/", "\\"} & set(name) and name.strip(".") != ""
+    )
+
+
+def unsound(value: Any) -> str | None:
+    """Return what is wrong with JSON that Python reads but that cannot be written again or handled safely, or None."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        if any(isinstance(item, float) and not math.isfinite(item) for item in level):
+            return "holds a number that is not finite"
+        if any(isinstance(item, str) and not _encodes(item) for item in level):
+            return "holds half a character"
+        lists = [item for item in level if isinstance(item, list)]
+        dicts = [item for item in level if isinstance(item, dict)]
+        level = [inner for outer in lists for inner in outer]
+        level += [inner for outer in dicts for pair in outer.items() for inner in pair]
+        if not level:
+            return None
+    return f"nests more than {MAX_DEPTH} levels deep"
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -4,6 +4,8 @@ Two trees: `jobs/<key>/` is the job's record; `<prefix>/<id>/` holds what the cl
 the guidance's clients know.
 """
 
+from urllib.parse import quote
+
 JOBS = "jobs"
 # In the configuration bucket: which runtimes there are, written by the composition, read by the API.
 RUNTIMES = "runtimes.json"
@@ -14,6 +16,14 @@ STARTED = "started.json"
 PROGRESS = "progress.json"
 CANCEL = "cancel.json"
 RESULT = "result.json"
+
+
+def record_name(job_id: str) -> str:
+    """Return what names of records of jobs with this id start with: the id itself, where it is a plain one.
+
+    Old forms allow other ids, too; "~" separates an id from what follows it, and stands in none.
+    """
+    return quote(job_id, safe="").replace("~", "%7E")
 
 
 def record(key: str, name: str = "") -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -79,11 +80,29 @@ def test_what_the_api_publishes_is_what_the_agent_reads() -> None:
     assert decode(encode(job), "other") == job
 
 
-def test_an_old_id_with_another_request_is_another_job_and_the_same_request_the_same() -> None:
-    first, other = ({**HEAD_MESSAGE, "content": {"prompt": prompt}} for prompt in ("a circle", "a square"))
-    keys = [decode(json.dumps(message), "r").key for message in (first, other, first)]
+def test_in_the_old_forms_every_publication_is_a_job_and_every_delivery_of_it_the_same_job() -> None:
+    once, again = (
+        json.dumps({"Type": "Notification", "MessageId": n, "Message": json.dumps(HEAD_MESSAGE)}) for n in "12"
+    )
+    keys = [decode(body, "r", delivery).key for body, delivery in ((once, "a"), (again, "b"), (once, "c"))]
     assert keys[0] == keys[2] != keys[1]
     assert keys[0].startswith("test-t2i~")
+    raw = json.dumps(HEAD_MESSAGE)
+    assert decode(raw, "r", "a").key == decode(raw, "r", "a").key != decode(raw, "r", "b").key
+
+
+def test_a_request_of_v1_is_the_same_job_however_often_it_is_published() -> None:
+    job = Job(id="a", runtime="r", task=Task.PIPELINE, content={})
+    assert decode(encode(job), "r", "1").digest == decode(encode(job), "r", "2").digest
+    assert decode(encode(job), "r", "1").key == "a"
+
+
+@pytest.mark.parametrize("job_id", ["user 1", "用户", "a:b@c", "{guid}", "50%", "a~b"])
+def test_clients_of_the_guidance_keep_the_ids_they_use(job_id: str) -> None:
+    job = decode(json.dumps(HEAD_MESSAGE | {"metadata": HEAD_MESSAGE["metadata"] | {"id": job_id}}), "r")
+    assert job.folder == f"output/{job_id}"
+    assert job.key.count("~") == 1
+    assert unquote(job.key.split("~")[0]) == job_id
 
 
 def test_an_id_of_v1_is_the_name_of_its_record() -> None:
@@ -97,11 +116,22 @@ def test_numbers_serve_as_ids_and_runtimes_are_found_in_any_case() -> None:
     assert (job.id, job.runtime, job.task, job.prefix) == ("7", "sdruntime", Task.EXTRA_BATCH_IMAGES, "a/b")
 
 
+NESTED: list[Any] = []
+for _ in range(101):
+    NESTED = [NESTED]
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
         ({"id": "../x"}, "the id must be"),
         ({"id": ".."}, "the id must be"),
+        ({"id": "a\\b"}, "the id must be"),
+        ({"id": "a\n"}, "the id must be"),
+        ({"id": "a b", "form": "v1"}, "the id must be 1 to 128 letters"),
+        ({"context": float("inf")}, "the context holds a number that is not finite"),
+        ({"context": "\ud800"}, "the context holds half a character"),
+        ({"context": NESTED}, "the context nests more than 100 levels deep"),
         ({"id": ""}, "the id must be"),
         ({"id": "a" * 129}, "the id must be"),
         ({"id": True}, "the id must be"),
