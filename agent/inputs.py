@@ -214,22 +214,26 @@ class Inputs:
         host = parts.netloc.encode("idna").decode("ascii")
         headers = {"Host": host, "Accept-Encoding": "identity", "User-Agent": "darkroom", "Connection": "close"}
         connection.request("GET", target, headers=headers)
-        response = connection.getresponse()
-        location = response.getheader("Location")
-        if response.status in _REDIRECTS and location:
-            return b"", location
-        if response.status != http.client.OK:
-            raise _refusal(response.status, url)
-        announced = response.length
-        budget.take(announced or 0)
-        body = bytearray()
-        while chunk := response.read1(_CHUNK_BYTES):
-            if announced is None:
-                budget.take(len(chunk))
-            body += chunk
-        if announced is not None and len(body) < announced:
-            raise http.client.IncompleteRead(b"", announced - len(body))
-        return bytes(body), None
+        with connection.getresponse() as response:
+            location = response.getheader("Location")
+            if response.status in _REDIRECTS and location:
+                return b"", location
+            if response.status != http.client.OK:
+                raise _refusal(response.status, url)
+            return _body(response, budget), None
+
+
+def _body(response: http.client.HTTPResponse, budget: _Budget) -> bytes:
+    announced = response.length
+    budget.take(announced or 0)
+    body = bytearray()
+    while chunk := response.read1(_CHUNK_BYTES):
+        if announced is None:
+            budget.take(len(chunk))
+        body += chunk
+    if announced is not None and len(body) < announced:
+        raise http.client.IncompleteRead(b"", announced - len(body))
+    return bytes(body)
 
 
 def _port(parts: SplitResult) -> int:

@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         pass
 
 
@@ -189,7 +189,7 @@ class WebUI:
         status, answer = self._answer(method, route, body)
         return status, json.dumps(answer).encode()
 
-    def _answer(self, method: str, route: str, body: Any) -> tuple[int, Any]:
+    def _answer(self, method: str, route: str, body: Any) -> tuple[int, Any]:  # noqa: PLR0911 - a table of routes
         match method, route:
             case "GET", "options":
                 return 200, {"sd_model_checkpoint": self.loaded}
@@ -342,7 +342,7 @@ class Stage:
         """Return all notices as soon as there are `count`."""
         return eventually(lambda: found if len(found := self.notices()) >= count else [], f"notice {count}")
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def objects(self, prefix: str = "") -> list[str]:
         """Return the keys in the bucket."""
         found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
         return sorted(item["Key"] for item in found)
@@ -362,7 +362,7 @@ class Stage:
 
     def results(self) -> list[dict[str, Any]]:
         """Return all results."""
-        return [self.json(key) for key in self.keys("jobs/") if key.endswith("/result.json")]
+        return [self.json(key) for key in self.objects("jobs/") if key.endswith("/result.json")]
 
     def result(self) -> dict[str, Any]:
         """Return the only result, as soon as it is there and its message is gone."""
@@ -498,3 +498,11 @@ def spawn(stage: Stage, tmp_path: Path) -> Iterator[Spawn]:
         if process.popen.poll() is None:
             process.popen.kill()
         process.popen.wait()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

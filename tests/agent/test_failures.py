@@ -28,34 +28,37 @@ def failure_of(stage: Stage) -> dict[str, Any]:
     return dict(result["failure"])
 
 
+def message(job_id: str, **more: Any) -> dict[str, Any]:
+    return {"metadata": {"id": job_id, "tasktype": "text-to-image"}, "content": {}} | more
+
+
 @pytest.mark.parametrize(
-    ("message", "told_id"),
+    ("body", "told_id"),
     [
-        ("not JSON at all", None),
-        ('{"Type": "Notification", "Message": "{"}', None),
-        ("[" * 5000, None),
-        ({"metadata": {"id": "half", "runtime": RUNTIME}, "content": {}}, "half"),
-        ({"metadata": {"id": "../../etc", "tasktype": "text-to-image"}, "content": {}}, "../../etc"),
-        ({"alwayson_scripts": {"id_task": "old", "task": "no-such-task"}}, "old"),
-        ({"metadata": {"id": "deep", "tasktype": "text-to-image"}, "content": json.loads('{"a":' * 200 + "1" + "}" * 200)}, "deep"),
-        ('{"metadata": {"id": "half-a-smile", "tasktype": "text-to-image"}, "content": {"prompt": "\\ud83d"}}', "half-a-smile"),
-        ('{"metadata": {"id": "endless", "tasktype": "text-to-image", "context": 1e999}}', "endless"),
+        pytest.param("not JSON at all", None, id="text"),
+        pytest.param('{"Type": "Notification", "Message": "{"}', None, id="broken envelope"),
+        pytest.param("[" * 5000, None, id="brackets"),
+        pytest.param({"metadata": {"id": "half", "runtime": RUNTIME}, "content": {}}, "half", id="no task"),
+        pytest.param(message("../../etc"), "../../etc", id="path as id"),
+        pytest.param({"alwayson_scripts": {"id_task": "old", "task": "none"}}, "old", id="oldest form"),
+        pytest.param(message("deep", content=json.loads('{"a":' * 200 + "1" + "}" * 200)), "deep", id="too deep"),
+        pytest.param(message("smile", content={"prompt": "\ud83d"}), "smile", id="half a character"),
+        pytest.param(json.dumps(message("far", content={"x": float("inf")})), "far", id="infinity"),
     ],
-    ids=["text", "broken envelope", "brackets", "no task", "path as id", "oldest form", "too deep", "not Unicode", "infinity"],
-)  # fmt: skip
+)
 def test_message_that_is_no_job_leaves_a_record_and_a_notice(
-    stage: Stage, start: Start, webui: WebUI, message: Any, told_id: str | None
+    stage: Stage, start: Start, webui: WebUI, body: Any, told_id: str | None
 ) -> None:
-    stage.send(message)
+    stage.send(body)
     start()
     result = stage.result()
-    (key,) = [key for key in stage.keys("jobs/") if key.endswith("result.json")]
+    (key,) = [key for key in stage.objects("jobs/") if key.endswith("result.json")]
     assert key == f"jobs/{result['key']}/result.json"
     assert key.startswith("jobs/malformed~")
     assert result["failure"]["code"] == "invalid-job"
     assert result["id"] == (told_id or result["key"].partition("~")[2])
     (notice,) = stage.heard()
-    told = notice["parameters"] if "parameters" in notice else notice
+    told = notice.get("parameters", notice)
     assert told["error_msg"] == result["failure"]["message"]
     assert notice["_attributes"] == {"runtime": RUNTIME, "status": "failed", "id": result["id"]}
     assert webui.asked == []

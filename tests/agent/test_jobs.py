@@ -64,7 +64,7 @@ def test_message_of_the_oldest_form_is_answered_as_its_clients_expect(
 
     digits = result["images"][0].rpartition("-")[0].rpartition("-")[2]
     pictures = [f"old-1/old-1-{digits}-{number}.png" for number in (1, 2)]
-    assert stage.keys("old-1/") == [*pictures, "old-1/response.out"]
+    assert stage.objects("old-1/") == [*pictures, "old-1/response.out"]
     assert [stage.read(key) for key in pictures] == [png(11), png(12)]
     assert {stage.content_type(key) for key in pictures} == {"image/png"}
 
@@ -116,7 +116,7 @@ def test_message_of_the_newer_forms_is_answered_as_their_clients_expect(
     digits = result["output_url"].rpartition("-")[2].removesuffix(".out")
     pictures = [f"{folder}/{job_id}-{digits}-{number}.png" for number in (1, 2)]
     document = f"{folder}/{job_id}-{digits}.out"
-    assert stage.keys(folder) == sorted([*pictures, document])
+    assert stage.objects(folder) == sorted([*pictures, document])
     assert stage.content_type(document) == "application/json"
     told = stage.json(document)
     assert told["images"] == [""]
@@ -146,8 +146,8 @@ def test_result_of_a_v1_job_tells_everything(stage: Stage, start: Start) -> None
     start()
     result = stage.result()
 
-    assert stage.keys("jobs/") == ["jobs/v1-1/result.json", "jobs/v1-1/started.json"]
-    image, document = stage.keys("output/")
+    assert stage.objects("jobs/") == ["jobs/v1-1/result.json", "jobs/v1-1/started.json"]
+    image, document = stage.objects("output/")
     times = {name: result.pop(name) for name in ("created_at", "started_at", "finished_at")}
     assert times["created_at"] <= times["started_at"] <= times["finished_at"]
     timings = result.pop("timings")
@@ -265,7 +265,7 @@ def test_start_and_progress_are_told_while_a_job_runs(stage: Stage, start: Start
     webui.held.clear()
     stage.send(v1())
     start(exp_callback_when_running="true")
-    eventually(lambda: "jobs/v1-1/progress.json" in stage.keys("jobs/"), "progress")
+    eventually(lambda: "jobs/v1-1/progress.json" in stage.objects("jobs/"), "progress")
     progress = stage.json("jobs/v1-1/progress.json")
     assert progress.pop("updated_at")
     assert progress.pop("preview") == "data:image/png;base64," + base64.b64encode(png(7)).decode()
@@ -283,9 +283,7 @@ def test_start_and_progress_are_told_while_a_job_runs(stage: Stage, start: Start
     assert [notice["status"] for notice in stage.heard(2)] == ["running", "completed"]
 
 
-def test_progress_that_cannot_be_had_or_stored_does_not_touch_the_job(
-    stage: Stage, start: Start, webui: WebUI
-) -> None:
+def test_progress_that_cannot_be_had_or_stored_does_not_touch_the_job(stage: Stage, start: Start, webui: WebUI) -> None:
     webui.scripted["progress"] = 500, b"<html>"
     webui.held.clear()
     stage.send(v1())

@@ -20,7 +20,7 @@ def job(job_id: str = "j", **content: Any) -> str:
 def one_result_and_one_set_of_pictures(stage: Stage) -> None:
     result = stage.result()
     assert result["status"] == "succeeded"
-    stored = [f"s3://{stage.bucket}/{key}" for key in stage.keys("output/") if key.endswith(".png")]
+    stored = [f"s3://{stage.bucket}/{key}" for key in stage.objects("output/") if key.endswith(".png")]
     assert stored == sorted(result["images"])
     assert len(stored) == 2
     notices = [{k: v for k, v in notice.items() if k != "_attributes"} for notice in stage.heard()]
@@ -68,11 +68,11 @@ def test_agent_that_dies_after_any_step_of_finishing_leaves_one_result(
             raise ZeroDivisionError
 
         setattr(owner, name, dying)
-        pipeline.reporter.started = lambda _: None  # type: ignore[method-assign] # it uses the store, too
+        pipeline.reporter.started = lambda _: None  # type: ignore[method-assign, assignment] # it uses the store, too
 
     stage.send(job(seed=3))
     start(die_after_step, visibility_timeout_seconds=3)
-    eventually(lambda: [key for key in stage.keys() if not key.endswith("started.json")], "the step")
+    eventually(lambda: [key for key in stage.objects() if not key.endswith("started.json")], "the step")
     start(visibility_timeout_seconds=3)
     one_result_and_one_set_of_pictures(stage)
     assert len(webui.bodies("txt2img")) == (1 if step in {"result", "notice"} else 2)
@@ -109,7 +109,7 @@ def test_agent_does_not_draw_a_job_twice_at_once(stage: Stage, start: Start, web
     stage.send(job())
     stage.send(job())
     agent = start(retry_seconds=1)
-    eventually(lambda: agent.pipeline.metrics.released.labels("duplicate")._value.get(), "the refusal")
+    eventually(agent.pipeline.metrics.released.labels("duplicate")._value.get, "the refusal")
     webui.held.set()
     one_result_and_one_set_of_pictures(stage)
     assert webui.asked == ["POST txt2img"]
@@ -140,9 +140,7 @@ def test_job_longer_than_the_visibility_stays_with_its_agent(stage: Stage, start
     assert len(webui.asked) == 2
 
 
-def test_sigterm_ends_the_running_job_and_hands_the_waiting_one_back(
-    stage: Stage, spawn: Spawn, webui: WebUI
-) -> None:
+def test_sigterm_ends_the_running_job_and_hands_the_waiting_one_back(stage: Stage, spawn: Spawn, webui: WebUI) -> None:
     webui.held.clear()
     stage.send(job("running"))
     agent = spawn(visibility_timeout_seconds=600)

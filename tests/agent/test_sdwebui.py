@@ -1,0 +1,331 @@
+"""What the web UI is asked for, and which model draws."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.errors import JobError, PermanentError, RuntimeLostError, TransientError
+from agent.sdwebui.adapter import SdWebui
+from agent.sdwebui.answer import refusal
+from agent.sdwebui.body import asked, embedded, parameters, urls
+from agent.settings import Settings
+from contract.job import Form, InvalidJobError, Job, Task, decode
+from tests.agent.conftest import RUNTIME, WebUI
+
+RED, BLUE = "red.safetensors [1111111111]", "sub/blue.safetensors [2222222222]"
+
+
+def adapter(webui: WebUI, **changed: Any) -> SdWebui:
+    environment: dict[str, Any] = {
+        "sqs_queue_url": "q",
+        "sns_topic_arn": "t",
+        "s3_bucket": "b",
+        "runtime_name": RUNTIME,
+        "AWS_REGION": "us-east-1",
+        "api_base_url": webui.url,
+        "dynamic_sd_model": True,
+    }
+    return SdWebui(Settings(**(environment | changed)))
+
+
+def draw(web: SdWebui, model: str | None = None, **content: Any) -> Any:
+    body = content | ({"alwayson_scripts": {"sd_model_checkpoint": model}} if model else {})
+    job = Job("j", RUNTIME, Task.TEXT_TO_IMAGE, body)
+    request = web.prepare(job, body, nothing)
+    return web.read(request, web.run(request))
+
+
+def nothing(found: Collection[str]) -> dict[str, bytes]:
+    assert not found
+    return {}
+
+
+def body_of(content: dict[str, Any], task: Task = Task.TEXT_TO_IMAGE) -> dict[str, Any]:
+    return asked(Job("j", RUNTIME, task, content, form=Form.V1), content).body
+
+
+# --- the request
+
+
+def test_header_among_the_scripts_is_no_script_and_all_scripts_stay() -> None:
+    content = {
+        "alwayson_scripts": {
+            "task": "text-to-image",
+            "sd_model_checkpoint": "m",
+            "id_task": "1",
+            "uid": "u",
+            "save_dir": "d",
+            "sd_vae": "v",
+            "override_settings": {"CLIP_stop_at_last_layers": 2},
+            "ADetailer": {"args": [{"ad_model": "face"}]},
+            "animatediff": {"args": [{"enable": True}]},
+        },
+        "override_settings": {"eta_noise_seed_delta": 1},
+    }
+    before = json.dumps(content)
+    found = asked(Job("j", RUNTIME, Task.TEXT_TO_IMAGE, content), content)
+    assert found.model == "m"
+    assert found.body["alwayson_scripts"] == {
+        "ADetailer": {"args": [{"ad_model": "face"}]},
+        "animatediff": {"args": [{"enable": True}]},
+    }
+    assert found.body["override_settings"] == {
+        "eta_noise_seed_delta": 1,
+        "CLIP_stop_at_last_layers": 2,
+        "sd_vae": "v",
+    }
+    assert json.dumps(content) == before, "what the job is known by does not change"
+
+
+@pytest.mark.parametrize(
+    ("links", "images"),
+    [
+        ("https://h/a.png", ["https://h/a.png"]),
+        ("https://h/a.png,s3://b/c.png", ["https://h/a.png", "s3://b/c.png"]),
+        (" https://h/a.png , https://h/b.png, ", ["https://h/a.png", "https://h/b.png"]),
+        ("https://h/a,b.png?size=1,2", ["https://h/a,b.png?size=1,2"]),
+    ],
+)
+def test_image_link_may_be_several_links(links: str, images: list[str]) -> None:
+    body = body_of({"alwayson_scripts": {"image_link": links}}, Task.IMAGE_TO_IMAGE)
+    assert body["init_images"] == images
+
+
+def test_urls_are_looked_for_where_images_are_and_nowhere_else() -> None:
+    wanted = [f"https://h/{number}" for number in range(9)]
+    body = {
+        "prompt": "https://prompt",
+        "init_images": [wanted[0], "iVBORw0KGgo="],
+        "mask": wanted[1],
+        "image": "S3://bucket/key",
+        "imageList": [{"data": wanted[2], "name": "https://name"}],
+        "alwayson_scripts": {
+            "controlnet": {
+                "args": [{"input_image": wanted[3]}, {"image": {"image": wanted[4], "mask": wanted[5]}, "model": "http://m"}]
+            },
+            "other": {"args": ["https://positional", {"ref_image": wanted[6], "Mask_image": [wanted[7]], "text": "http://t"}]},
+        },
+        "image_cfg_scale": 1.5,
+    }  # fmt: skip
+    assert sorted(urls(body)) == sorted([*wanted[:8], "S3://bucket/key"])
+    whole = embedded(body, dict.fromkeys(urls(body), b"x"))
+    assert whole["prompt"] == "https://prompt"
+    assert whole["init_images"] == ["eA==", "iVBORw0KGgo="]
+    assert whole["imageList"] == [{"data": "eA==", "name": "https://name"}]
+    assert whole["alwayson_scripts"]["other"]["args"][0] == "https://positional"
+    assert urls(whole) == []
+
+
+def test_seeds_are_kept_where_given_and_drawn_from_the_job_where_not() -> None:
+    assert body_of({"seed": 7})["seed"] == 7
+    assert body_of({"seed": 0})["seed"] == 0
+    drawn = [body_of({"seed": -1})["seed"], body_of({})["seed"], body_of({"seed": None})["seed"]]
+    assert drawn == drawn[:1] * 3, "one job, one seed"
+    other = asked(Job("k", RUNTIME, Task.TEXT_TO_IMAGE, {}, form=Form.V1), {}).body
+    assert other["seed"] != drawn[0]
+    assert 0 <= drawn[0] < 2**32
+
+
+def test_parameters_are_told_without_pictures_and_nulls() -> None:
+    echoed = {
+        "prompt": "p",
+        "init_images": ["A" * 99],
+        "mask": None,
+        "steps": 20,
+        "alwayson_scripts": {"x": {"args": [{"weight": 1, "model": None}, "B" * 10_000]}},
+    }
+    told = parameters(echoed)
+    assert told["prompt"] == "p"
+    assert told["steps"] == 20
+    assert "A" not in json.dumps(told["init_images"])
+    assert "mask" not in told
+    assert told["alwayson_scripts"] == {"x": {"args": [{"weight": 1}, None]}}
+
+
+# --- models
+
+
+@pytest.mark.parametrize(
+    "name", [BLUE, "sub/blue.safetensors", "blue.safetensors", "blue", "sub/blue", "2222222222", None]
+)
+def test_model_is_known_by_all_its_names(webui: WebUI, name: str | None) -> None:
+    webui.titles, webui.loaded = [RED, BLUE], RED
+    draw(adapter(webui), name)
+    assert webui.loaded == (BLUE if name else RED)
+
+
+def test_model_is_switched_only_when_another_one_is_loaded(webui: WebUI) -> None:
+    webui.titles, webui.loaded = [RED, BLUE], RED
+    web = adapter(webui)
+    for model in (RED, RED, BLUE, BLUE, RED):
+        draw(web, model)
+    switches = [body["sd_model_checkpoint"] for body in webui.bodies("options")]
+    assert switches == [BLUE, RED]
+    assert len(webui.bodies("txt2img")) == 5
+
+
+@pytest.mark.parametrize("name", ["Blue", "blu", "blue.ckpt", "blue.safetensors [9999999999]"])
+@pytest.mark.parametrize("where", ["alwayson_scripts", "override_settings"])
+def test_model_of_a_similar_name_is_another_model(webui: WebUI, name: str, where: str) -> None:
+    webui.titles, webui.loaded = [RED, BLUE], RED
+    content = {where: {"sd_model_checkpoint": name}}
+    job = Job("j", RUNTIME, Task.TEXT_TO_IMAGE, content)
+    with pytest.raises(PermanentError) as caught:
+        adapter(webui).prepare(job, content, nothing)
+    assert caught.value.code == "unknown-model"
+    assert RED in caught.value.message
+    assert BLUE in caught.value.message
+    assert webui.asked == ["POST refresh-checkpoints"], "looked for anew, and nothing drawn"
+
+
+def test_model_in_the_overrides_is_loaded_instead_of_being_left_to_the_web_ui(webui: WebUI) -> None:
+    webui.titles, webui.loaded = [RED, BLUE], RED
+    draw(adapter(webui), override_settings={"sd_model_checkpoint": "blue"})
+    assert webui.loaded == BLUE
+    assert webui.bodies("txt2img")[0]["override_settings"] == {}
+
+
+def test_model_that_was_added_meanwhile_is_found(webui: WebUI) -> None:
+    webui.titles, webui.hidden, webui.loaded = [RED], [BLUE], RED
+    draw(adapter(webui), "blue")
+    assert webui.loaded == BLUE
+
+
+def test_picture_of_another_model_is_not_taken(webui: WebUI) -> None:
+    webui.titles, webui.loaded = [RED, BLUE], RED
+    web = adapter(webui)
+    draw(web, BLUE)
+    webui.loaded = RED  # started anew, and nobody noticed
+    with pytest.raises(TransientError) as caught:
+        draw(web, BLUE)
+    assert caught.value.code == "wrong-model"
+    draw(web, BLUE)
+    assert webui.loaded == BLUE
+
+
+def test_static_runtime_serves_its_model_under_any_of_its_names_and_no_other(webui: WebUI) -> None:
+    webui.titles, webui.loaded = [RED, BLUE], RED
+    web = adapter(webui, dynamic_sd_model=False, sd_model_checkpoint="blue.safetensors")
+    web.ready()
+    for name in (None, "blue.safetensors", "blue", BLUE):
+        draw(web, name)
+    assert webui.bodies("options") == [{"sd_model_checkpoint": BLUE}], "what it serves was loaded, once"
+    with pytest.raises(PermanentError, match=r"serves sub/blue\.safetensors .* asks for red") as caught:
+        draw(web, "red")
+    assert caught.value.code == "wrong-model"
+
+
+def test_web_ui_without_the_runtimes_model_is_not_ready(webui: WebUI) -> None:
+    with pytest.raises(RuntimeLostError, match="does not have the model red"):
+        adapter(webui, dynamic_sd_model=False, sd_model_checkpoint="red").ready()
+
+
+def test_web_ui_that_is_not_there_is_lost(webui: WebUI) -> None:
+    webui.stop()
+    for call in (adapter(webui).ready, adapter(webui).progress, adapter(webui).interrupt):
+        with pytest.raises(RuntimeLostError):
+            call()
+
+
+# --- answers
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (422, b'{"detail":[{"loc":["body","steps"],"msg":"no integer"}]}', PermanentError),
+        (400, b'{"error":"HTTPException","detail":"Sampler not found","body":"","errors":""}', PermanentError),
+        (404, b'{"error":"HTTPException","detail":"Init image not found","body":"","errors":""}', PermanentError),
+        (404, b'{"detail":"Not Found"}', TransientError),
+        (500, b'{"error":"HTTPException","detail":"Invalid encoded image"}', PermanentError),
+        (500, b'{"error":"RuntimeError","detail":"","errors":"model \'x\' not found"}', PermanentError),
+        (500, b'{"error":"OutOfMemoryError","errors":"CUDA out of memory. Tried to allocate"}', TransientError),
+        (500, b'{"error":"RuntimeError","errors":"CUDA error: device-side assert triggered"}', TransientError),
+        (500, b"Internal Server Error", TransientError),
+        (502, b"<html>", TransientError),
+        (503, b"{}", TransientError),
+        (429, b"", TransientError),
+        (413, b"<html>", PermanentError),
+    ],
+)
+def test_error_of_the_web_ui_is_told_from_its_body(status: int, body: bytes, kind: type[JobError]) -> None:
+    error = refusal(status, body)
+    assert type(error) is kind
+    assert f"HTTP {status}" in error.message
+
+
+def test_what_an_error_echoes_is_cut() -> None:
+    body = json.dumps({"detail": [{"loc": ["body"], "msg": "bad", "input": "x" * 10**6}]}).encode()
+    error = refusal(422, body)
+    assert error.message == "the web UI answered HTTP 422: body: bad"
+    assert len(json.dumps(error.detail)) < 5000
+
+
+# --- whatever comes
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=20,
+)
+fields = st.sampled_from(
+    [
+        "prompt",
+        "seed",
+        "init_images",
+        "mask",
+        "image",
+        "imageList",
+        "alwayson_scripts",
+        "override_settings",
+        "batch_size",
+    ]
+)
+headers = st.dictionaries(
+    st.sampled_from(
+        ["task", "id_task", "image_link", "sd_vae", "override_settings", "controlnet", "sd_model_checkpoint"]
+    ),
+    json_values | st.fixed_dictionaries({"args": json_values}),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(content=st.dictionaries(fields, json_values | headers), task=st.sampled_from(sorted(set(Task))))
+def test_any_content_becomes_a_request_or_a_permanent_failure(content: dict[str, Any], task: Task) -> None:
+    try:
+        found = asked(Job("j", RUNTIME, task, content), content)
+    except PermanentError:
+        return
+    json.dumps(embedded(found.body, dict.fromkeys(urls(found.body), b"x")))
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    body=st.text()
+    | json_values.map(json.dumps)
+    | st.fixed_dictionaries({"metadata": json_values, "content": json_values}).map(json.dumps)
+    | st.fixed_dictionaries(
+        {
+            "metadata": st.dictionaries(
+                st.sampled_from(
+                    ["id", "runtime", "tasktype", "prefix", "context", "form", "created_at", "content_ref"]
+                ),
+                json_values | st.sampled_from(["text-to-image", "v1", "seed", "a", ".."]),
+            )
+        }
+    ).map(json.dumps)
+    | st.fixed_dictionaries({"alwayson_scripts": headers}).map(json.dumps)
+    | st.fixed_dictionaries({"Type": st.just("Notification"), "Message": json_values}).map(json.dumps)
+)
+def test_any_message_is_a_job_or_is_said_to_be_none(body: str) -> None:
+    try:
+        job = decode(body, RUNTIME)
+    except InvalidJobError:
+        return
+    assert job.key
+    assert "/../" not in f"/{job.folder}/"
+    assert "/../" not in f"/{job.image_key(1, '.png')}/"
