@@ -32,8 +32,7 @@ def build(settings: Settings) -> Pipeline:
         SettingsError: There is no adapter for the type of the runtime.
     """
     server_adapter = adapter(settings)
-    session = boto3.session.Session(region_name=settings.aws_region)
-    endpoint = settings.aws_endpoint_url
+    region, endpoint = settings.aws_region, settings.aws_endpoint_url
 
     def config(read_timeout_s: int = 20, attempts: int = 4) -> Config:
         return Config(
@@ -44,12 +43,14 @@ def build(settings: Settings) -> Pipeline:
             s3={"addressing_style": "path"} if endpoint else {},
         )
 
-    s3 = session.client("s3", endpoint_url=endpoint, config=config())
-    sns = session.client("sns", endpoint_url=endpoint, config=config())
+    s3 = boto3.client("s3", region_name=region, endpoint_url=endpoint, config=config())
+    sns = boto3.client("sns", region_name=region, endpoint_url=endpoint, config=config())
+    poll_config = config(settings.receive_wait_seconds + 15)
+    # Renewals are repeated by the keeper, and must not hang for longer than a lease.
+    control_config = config(10, attempts=2)
     queue = Queue(
-        session.client("sqs", endpoint_url=endpoint, config=config(settings.receive_wait_seconds + 15)),
-        # Renewals are repeated by the keeper, and must not hang for longer than a lease.
-        session.client("sqs", endpoint_url=endpoint, config=config(10, attempts=2)),
+        boto3.client("sqs", region_name=region, endpoint_url=endpoint, config=poll_config),
+        boto3.client("sqs", region_name=region, endpoint_url=endpoint, config=control_config),
         settings.sqs_queue_url,
         visibility_s=settings.visibility_timeout_seconds,
         wait_s=settings.receive_wait_seconds,

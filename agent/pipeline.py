@@ -99,8 +99,9 @@ class Pipeline:
         if not self._died.is_set():
             log.info("draining")
             self._release_prepared(DrainedError())  # now, not when the running job has ended
-            # A long poll is waited for: a message that it were given after our end would be hidden for nothing.
+            # A long poll is waited for: a message that it is given after our end would be hidden for nothing.
             intake.join(self.settings.receive_wait_seconds + PREPARE_S)
+            self._release_prepared(DrainedError())  # what came in meanwhile
             inference.join()
             self._hand_on(None)
             finish.join()

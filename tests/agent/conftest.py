@@ -306,17 +306,16 @@ class Stage:
         environ: The environment of an agent of this runtime.
     """
 
-    aws: Aws
+    sqs: Any
+    sns: Any
+    s3: Any
     queue_url: str
     dead_letters_url: str
     heard_url: str
     input_arn: str
     bucket: str
     environ: dict[str, str]
-
-    def __post_init__(self) -> None:
-        self.sqs, self.sns, self.s3 = (self.aws.client(name) for name in ("sqs", "sns", "s3"))
-        self._heard: list[dict[str, Any]] = []
+    _heard: list[dict[str, Any]] = field(default_factory=list)
 
     def send(self, body: Any) -> None:
         """Put a message into the queue, as SNS does when delivery is raw."""
@@ -381,10 +380,16 @@ class Stage:
         return self.depth() == (0, 0)
 
 
+@pytest.fixture(scope="session")
+def clients(aws: Aws) -> tuple[Any, Any, Any]:
+    """Clients of the emulator's SQS, SNS and S3."""
+    return aws.client("sqs"), aws.client("sns"), aws.client("s3")
+
+
 @pytest.fixture
-def stage(aws: Aws, webui: WebUI, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(aws: Aws, clients: tuple[Any, Any, Any], webui: WebUI, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Fresh queues, topics and a bucket, and the environment of an agent for them and the web UI."""
-    sqs, sns, s3 = (aws.client(name) for name in ("sqs", "sns", "s3"))
+    sqs, sns, s3 = clients
     name = f"agent-{uuid4().hex[:12]}"
 
     def queue(suffix: str, **attributes: str) -> tuple[str, str]:
@@ -415,7 +420,7 @@ def stage(aws: Aws, webui: WebUI, monkeypatch: pytest.MonkeyPatch) -> Stage:
     }
     for key, value in environ.items():
         monkeypatch.setenv(key, value)
-    return Stage(aws, queue_url, dead_letters_url, heard_url, input_arn, name, environ)
+    return Stage(*clients, queue_url, dead_letters_url, heard_url, input_arn, name, environ)
 
 
 @dataclass
@@ -447,9 +452,11 @@ def start(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         running.append(Running(pipeline, thread, ended))
         return running[-1]
 
+    monkeypatch.setattr("agent.pipeline.POLL_S", 0.05)
     yield start
     for agent in running:
         agent.pipeline.shutdown.request()
+        stage.send("wakes a long poll, and is handed back")
     for agent in running:
         agent.thread.join(PATIENCE_S)
 
