@@ -1,5 +1,8 @@
 """What an operator is told about the agent's environment."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from agent.adapters import adapter
@@ -79,3 +82,25 @@ def test_agent_that_cannot_start_says_why_and_exits_with_2(spawn: Spawn) -> None
     agent = spawn(s3_bucket="", runtime_type="sdwebui")
     assert agent.popen.wait(30) == 2
     assert agent.log_file.read_text() == "S3_BUCKET: must be set\n"
+
+
+def test_readme_tells_every_variable_and_its_default(repository: Path) -> None:
+    text = (repository / "agent/README.md").read_text()
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = str(default).lower() if isinstance(default, bool) else default
+        if field.is_required():
+            row = f"| `{name.upper()}` | required | {field.description} |"
+        elif not default and not isinstance(default, (bool, int)):
+            row = f"| `{name.upper()}` | | {field.description} |"
+        else:
+            row = f"| `{name.upper()}` | `{shown}` | {field.description} |"
+        assert row in text
+
+
+def test_readme_names_tests_that_there_are(repository: Path) -> None:
+    text = (repository / "agent/README.md").read_text()
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}(" in (repository / "tests/agent" / file).read_text(), f"{file} has no {test}"
