@@ -38,8 +38,8 @@ class Drawing:
     prompt: str
     seeds: tuple[int, ...]
     negative: str = ""
-    steps: int = 16
-    scale: float = 3.0
+    steps: int = 20
+    scale: float = 7.0
     method: Method = "euler"
     spacing: Spacing = "shifted"
     subseeds: tuple[int, ...] = ()

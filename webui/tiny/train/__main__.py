@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=DEFAULT_WORK, help="folder for what is not shipped")
     parser.add_argument("--model", type=Path, default=ROOT / "webui/tiny/model/tiny-shapes.safetensors")
     parser.add_argument("--samples", type=Path, default=ROOT / "docs/images/tiny-samples.png")
-    parser.add_argument("--decoder-steps", type=int, default=1500)
+    parser.add_argument("--decoder-steps", type=int, default=2500)
     parser.add_argument("--denoiser-steps", type=int, default=5600)
     parser.add_argument("--classifier-steps", type=int, default=2500)
     parser.add_argument("--pictures", type=int, default=500, help="drawn for each half of the evaluation")

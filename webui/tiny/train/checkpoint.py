@@ -43,3 +43,4 @@ def export(denoiser: Mapping[str, Tensor], decoder: Mapping[str, Tensor], shape:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, path, metadata)
+    path.chmod(0o644)  # it comes readable for its owner alone

@@ -94,7 +94,8 @@ def train(work: Path, steps: int, seed: int) -> Iterator[str]:
     optimizer = torch.optim.AdamW(network.parameters(), RATE)
     started = time.monotonic()
     for step in range(steps):
-        scenes = [scene(rng) for rng in [np.random.default_rng((seed, 1, step))] for _ in range(BATCH)]
+        rng = np.random.default_rng((seed, 1, step))
+        scenes = [scene(rng) for _ in range(BATCH)]
         inputs = pictures(scenes)
         # Noise and a random blur, so that no verdict hangs on the crispness of procedural edges.
         blurred = functional.avg_pool2d(inputs, 3, 1, 1, count_include_pad=False)

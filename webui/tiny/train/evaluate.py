@@ -16,7 +16,7 @@ from webui.tiny.train.classifier import Classifier, Verdict
 from webui.tiny.train.scenes import COLORS, RADII, SHAPES, describe, is_held_out
 
 STEPS = 20
-SCALE = 3.0
+SCALE = 7.0
 
 
 def prompts(held_out: bool, count: int, seed: int) -> list[tuple[str, Verdict]]:

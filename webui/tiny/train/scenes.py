@@ -174,7 +174,7 @@ def place(position: str, radius: float, rng: np.random.Generator) -> Point:
     return float(x), float(y)
 
 
-def compose(  # the one place that turns words into geometry
+def compose(
     looks: tuple[tuple[str, str], ...],
     background: str,
     caption: str,

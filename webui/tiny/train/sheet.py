@@ -13,14 +13,14 @@ PROMPTS = (
     "a red circle", "a blue square on yellow", "a yellow star on a black background", "a green heart",
     "a purple ring", "a big orange triangle", "a white diamond on blue", "a pink cross on a gray background",
     "a small cyan star", "a small black heart on top left", "a gray square on right on purple",
-    "a small orange ring on bottom on a blue background", "a red circle and a blue square",
+    "a small orange ring on bottom on blue", "a red circle and a blue square",
     "a yellow star and a green triangle on purple", "a white heart and a black cross on pink", "a cyan diamond on red",
 )  # fmt: skip
 COLUMNS = 4
 MARGIN = 8
 CAPTION = 18
 STEPS = 20
-SCALE = 3.0
+SCALE = 7.0
 
 
 def make(model: Path, path: Path, seed: int) -> None:

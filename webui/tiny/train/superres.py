@@ -1,7 +1,7 @@
 """Trains the decoder: latents are averages of 4x4 pixels, and it learns which sharp picture has those averages.
 
-Its pictures are busier than the captions allow (up to four shapes, any colours), so that it learns edges, not scenes;
-a little noise on the latents prepares it for those that the denoiser draws.
+Half of its pictures are busier than the captions allow (up to four shapes, any colours), so that it learns edges, not
+scenes. Noise and blur on the latents prepare it for those that the denoiser draws: it makes soft edges crisp again.
 """
 
 import time
@@ -15,12 +15,15 @@ from torch.nn import functional
 
 from webui.tiny.train import checkpoint
 from webui.tiny.train.networks import Decoder, Shape
-from webui.tiny.train.scenes import SHAPES, Scene, Thing, draw
+from webui.tiny.train.scenes import SHAPES, Scene, Thing, draw, sample
 
 BATCH = 8
 RATE = 2e-3
-NOISE = 0.03
+NOISE = 0.06
 """Largest standard deviation of the noise on a latent, of a range of -1 to 1."""
+
+BLUR = 0.7
+"""Largest part of a latent that comes from the mean of a cell's neighbourhood."""
 
 
 def crowd(rng: np.random.Generator) -> Scene:
@@ -41,7 +44,8 @@ def crowd(rng: np.random.Generator) -> Scene:
 def batch(seed: int, step: int) -> Tensor:
     """Pictures of one step: (BATCH, 3, 128, 128)."""
     rng = np.random.default_rng((seed, step))
-    return torch.from_numpy(np.stack([draw(crowd(rng)) for _ in range(BATCH)])).permute(0, 3, 1, 2).contiguous()
+    scenes = [crowd(rng) if index % 2 else sample(rng) for index in range(BATCH)]
+    return torch.from_numpy(np.stack([draw(scene) for scene in scenes])).permute(0, 3, 1, 2).contiguous()
 
 
 def train(work: Path, steps: int, seed: int) -> Iterator[str]:
@@ -53,6 +57,8 @@ def train(work: Path, steps: int, seed: int) -> Iterator[str]:
     for step in range(steps):
         pictures = batch(seed, step)
         latents = functional.avg_pool2d(pictures, 4)
+        blurred = functional.avg_pool2d(latents, 3, 1, 1, count_include_pad=False)
+        latents = latents.lerp(blurred, BLUR * torch.rand(BATCH, 1, 1, 1))
         noise = torch.randn_like(latents) * NOISE * torch.rand(BATCH, 1, 1, 1)
         value = functional.l1_loss(network(latents + noise), pictures)
         for group in optimizer.param_groups:
