@@ -111,7 +111,8 @@ def test_a_negative_prompt_steers_away_from_what_it_names(network: Network) -> N
 
 
 def test_stopping_early_leaves_the_best_picture_so_far(network: Network) -> None:
-    steps = [network.decode(latents)[0] for latents in draw(network, Drawing("a red circle", (1,), steps=8))]
+    drawing = Drawing("a red circle", (1,), steps=8, scale=1)
+    steps = [network.decode(latents)[0] for latents in draw(network, drawing)]
     assert len(steps) == 8
     errors = [float(np.abs(step - steps[-1]).mean()) for step in steps]
-    assert errors[5] < errors[0] / 2
+    assert errors == sorted(errors, reverse=True)
