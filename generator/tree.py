@@ -1,10 +1,11 @@
 """Generated files: the only place that serialises, compares, writes and removes them."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -99,7 +100,16 @@ def changes(root: Path, wanted: Files, owned: Iterable[Path]) -> list[Change]:
         owned: Files that should not be there unless they are wanted.
     """
     paths = set(wanted) | {file.relative_to(root).as_posix() for file in owned}
-    found = (Change(path, _read(root / path), wanted.get(path)) for path in sorted(paths))
+    links = {path for path in paths if (root / path).is_symlink()}
+
+    def before(path: str) -> str | None:
+        if path in links:
+            return f"symbolic link to {(root / path).readlink()}\n"
+        behind_link = any(str(folder) in links for folder in PurePosixPath(path).parents)
+        return None if behind_link else _read(root / path)
+
+    # A link comes before what would be behind it, and so is gone when that is written.
+    found = (Change(path, before(path), wanted.get(path)) for path in sorted(paths))
     return [change for change in found if change.before != change.after]
 
 
@@ -114,6 +124,8 @@ def apply(root: Path, changes: list[Change]) -> None:
         file = root / change.path
         if change.after is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_symlink():
+                file.unlink()
             file.write_bytes(change.after.encode())
             continue
         file.unlink()
@@ -124,8 +136,14 @@ def apply(root: Path, changes: list[Change]) -> None:
 
 
 def rendered_files(cluster: Path) -> Iterator[Path]:
-    """Yield the files below a cluster's `rendered`, all of which are ours."""
-    return (file for file in (cluster / "rendered").rglob("*") if not file.is_dir())
+    """Yield the files below a cluster's `rendered`, all of which are ours, and symbolic links, which none should be."""
+    top = cluster / "rendered"
+    if top.is_symlink():
+        yield top
+        return
+    for folder, folders, files in os.walk(top):
+        yield from (Path(folder, name) for name in files)
+        yield from (link for name in folders if (link := Path(folder, name)).is_symlink())
 
 
 def marked_files(files: Iterable[Path]) -> Iterator[Path]:

@@ -44,6 +44,41 @@ def test_a_file_with_other_line_breaks_or_bytes_is_a_changed_file(tmp_path: Path
         assert change.diff()
 
 
+def test_links_are_left_over_and_neither_read_nor_written_through(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.yaml").write_text("wanted\n")
+    root = tmp_path / "root"
+    (root / "rendered" / "folder").mkdir(parents=True)
+    (root / "rendered" / "linked").symlink_to(outside)
+    (root / "rendered" / "folder" / "b.yaml").symlink_to(outside / "a.yaml")
+    (root / "rendered" / "folder" / "nowhere.yaml").symlink_to(outside / "gone.yaml")
+    wanted = {"rendered/linked/a.yaml": "wanted\n", "rendered/folder/b.yaml": "wanted\n"}
+
+    changes = tree.changes(root, wanted, owned(root))
+    assert {change.path: change.problem for change in changes} == {
+        "rendered/folder/b.yaml": "changed",
+        "rendered/folder/nowhere.yaml": "left over",
+        "rendered/linked": "left over",
+        "rendered/linked/a.yaml": "missing",
+    }
+    assert f"-symbolic link to {outside}\n" in "".join(change.diff() for change in changes)
+    tree.apply(root, changes)
+    assert unfinished(root, wanted) == {}
+    assert not any(file.is_symlink() for file in root.rglob("*"))
+    assert [file.name for file in outside.iterdir()] == ["a.yaml"]
+
+
+def test_rendered_itself_may_be_no_link(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "rendered").symlink_to(tmp_path / "outside")
+    wanted = {"rendered/a.yaml": "a: 1\n"}
+    assert unfinished(tmp_path, wanted) == {"rendered": "left over", "rendered/a.yaml": "missing"}
+    tree.apply(tmp_path, tree.changes(tmp_path, wanted, owned(tmp_path)))
+    assert unfinished(tmp_path, wanted) == {}
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
 def test_the_diff_of_a_file_that_comes_or_goes_is_against_nothing() -> None:
     assert tree.Change("a", None, "x\n").diff() == "--- /dev/null\n+++ b/a\n@@ -0,0 +1 @@\n+x\n"
     assert tree.Change("a", "x\n", None).diff() == "--- a/a\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
