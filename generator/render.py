@@ -35,10 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if strange := [str(folder) for folder in folders if not folder.is_dir() or ROOT not in folder.parents]:
         parser.error(f"not a folder of this repository: {', '.join(strange)}")
     config = options.config or _config_of_environment(len(folders))
-    if config and len(folders) != 1:
-        parser.error("--config is the file of one cluster: name one CLUSTER_DIR")
+    if config:
+        if len(folders) != 1:
+            parser.error("--config is the file of one cluster: name one CLUSTER_DIR")
+        config, own = config.resolve(), folders[0] / CONFIG
+        if config != own.resolve() and not (options.check or options.diff):
+            # What it made would be left over, or changed, to everybody who runs this without the file.
+            option = "--config" if options.config else CONFIG_VARIABLE
+            parser.error(f"{option} only tries a file, with --check or --diff: to use it, copy it to {_relative(own)}")
     try:
-        changes = _changes(folders, config.resolve() if config else None)
+        changes = _changes(folders, config)
     except ConfigError as error:
         _say(*error.messages, "Nothing was written.", to=sys.stderr)
         return 2
@@ -69,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="FILE",
-        help=f"the file to read instead of CLUSTER_DIR/{CONFIG}\n"
+        help=f"a file to try instead of CLUSTER_DIR/{CONFIG}, with --check or --diff\n"
         f"(default: the environment variable {CONFIG_VARIABLE}, when one CLUSTER_DIR is named)",
     )
     mode = parser.add_mutually_exclusive_group()
@@ -120,7 +126,8 @@ def _cluster_files(folder: Path, file: Path) -> tree.Files:
         raise ConfigError([f"{name}: cannot be read: {error}"]) from error
     loaded = load(text, name)
     _say(*(f"warning: {warning}" for warning in loaded.warnings), to=sys.stderr)
-    return build(loaded.config, _relative(folder), name)
+    # A file that is only tried makes what it would make in its place.
+    return build(loaded.config, _relative(folder), _relative(folder / CONFIG))
 
 
 def _clusters() -> Iterable[Path]:

@@ -104,25 +104,44 @@ def test_every_error_of_every_cluster_is_told_and_nothing_is_written(checkout: P
     assert not (checkout / "docs" / "reference.md").exists()
 
 
-def test_one_cluster_can_be_rendered_alone_from_another_file(checkout: Path) -> None:
-    file = checkout / "other.yaml"
-    shutil.copy(FIXTURES / "valid" / "successor-file.yaml", file)
-    (checkout / "docs" / "reference.md").unlink()
+def test_one_cluster_can_be_rendered_alone(checkout: Path) -> None:
     claim = checkout / "clusters" / "local" / "rendered" / "claims" / "inference-api.yaml"
-    local = str(checkout / "clusters" / "local")
+    claim.unlink()
+    (checkout / "docs" / "reference.md").unlink()
+    own = checkout / "clusters" / "local" / "config.yaml"
 
-    assert render(checkout, local, "--config", str(file)).returncode == 0
-    assert yaml.safe_load(claim.read_text())["metadata"]["name"] == "sdoneks"
-    assert "# Made from: other.yaml\n" in claim.read_text()
+    assert render(checkout, str(own.parent), "--config", str(own)).returncode == 0
+    assert "# Made from: clusters/local/config.yaml\n" in claim.read_text()
     assert not (checkout / "docs" / "reference.md").exists()
 
-    assert render(checkout, local).returncode == 0
-    assert yaml.safe_load(claim.read_text())["metadata"]["name"] == "darkroom-local"
-    # The guidance's variable does the same, and nothing where several clusters are rendered.
+
+def test_a_file_from_elsewhere_can_be_tried_and_makes_no_files_that_the_next_check_finds_left_over(
+    checkout: Path,
+) -> None:
+    file = checkout / "other.yaml"
+    shutil.copy(FIXTURES / "valid" / "successor-file.yaml", file)
+    local = str(checkout / "clusters" / "local")
+
+    tried = render(checkout, "--diff", local, "--config", str(file))
+    assert tried.returncode == 0
+    assert "+  name: sdoneks\n" in tried.stdout
+    # What it would make in its place: that it is elsewhere makes no difference.
+    assert "Made from: other.yaml" not in tried.stdout
     assert render(checkout, "--check", local, CDK_CONFIG_PATH=str(file)).returncode == 1
-    done = render(checkout, CDK_CONFIG_PATH=str(file))
-    assert done.stderr.startswith("CDK_CONFIG_PATH is ignored")
+
+    for name, done in {
+        "--config": render(checkout, local, "--config", str(file)),
+        "CDK_CONFIG_PATH": render(checkout, local, CDK_CONFIG_PATH=str(file)),
+    }.items():
+        assert done.returncode == 2
+        assert f"{name} only tries a file, with --check or --diff" in done.stderr
+        assert "copy it to clusters/local/config.yaml" in done.stderr
+    # Where several clusters are rendered the guidance's variable does nothing.
+    assert render(checkout, CDK_CONFIG_PATH=str(file)).stderr.startswith("CDK_CONFIG_PATH is ignored")
     assert render(checkout, "--check", local).returncode == 0
+
+    shutil.copy(file, checkout / "clusters" / "local" / "config.yaml")
+    assert render(checkout, "--diff", local).stdout == tried.stdout
 
 
 @pytest.mark.parametrize(
