@@ -9,18 +9,21 @@ from generator.model import Config, Runtime
 
 Manifest = dict[str, Any]
 
-# Namespaces that every cluster has.
-KUBERNETES_NAMESPACES = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
+# The namespace that every cluster has, of those that runtimes may be in.
+KUBERNETES_NAMESPACE = "default"
 
 # Sync waves. The root Application waits for each of its Applications' wave, so the APIs exist before the claims, and a
 # runtime's queue is asked for before its pods. Add-ons come before all of these.
 APIS_WAVE, CLAIMS_WAVE, RUNTIMES_WAVE = 10, 20, 30
 
-# Whether the Application is pruned or deleted: data goes with these objects, so somebody has to say yes.
+# Data goes with these objects, so somebody has to say yes, whether the object leaves git or the Application goes.
+# Asking holds up the whole Application: right for the InferenceAPI, without which nothing works. A namespace leaves git
+# whenever its last runtime does, and just stays.
 # https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/#resource-pruning-with-confirmation
 ASK_BEFORE_DELETION = {"argocd.argoproj.io/sync-options": "Prune=confirm,Delete=confirm"}
+KEEP_UNLESS_ASKED = {"argocd.argoproj.io/sync-options": "Prune=false,Delete=confirm"}
 
-# The name of the chart in the guidance's repositories, which is asked for where a repository has several.
+# The name of the guidance's chart, which is asked for where a repository may have several.
 GUIDANCE_CHART = "sd-on-eks"
 
 
@@ -40,7 +43,7 @@ def build(config: Config, cluster: str, source: str) -> tree.Files:
         f"{applications}/{names.CLAIMS}.yaml": claims_application(config, claims),
         f"{claims}/inference-api.yaml": inference_api(config),
     }
-    for namespace in used - KUBERNETES_NAMESPACES:
+    for namespace in used - {KUBERNETES_NAMESPACE}:
         manifests[f"{claims}/namespaces/{namespace}.yaml"] = namespace_manifest(namespace)
     for runtime in runtimes:
         manifests[f"{claims}/runtimes/{runtime.name}.yaml"] = inference_runtime(config, runtime)
@@ -64,7 +67,7 @@ def build_shared(apis: Iterable[Api]) -> tree.Files:
 
 def namespace_manifest(name: str) -> Manifest:
     """Return a Namespace, which is there before anything that goes into it."""
-    annotations = {"argocd.argoproj.io/sync-wave": "0", **ASK_BEFORE_DELETION}
+    annotations = {"argocd.argoproj.io/sync-wave": "0", **KEEP_UNLESS_ASKED}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}}
 
 
@@ -96,8 +99,8 @@ def inference_api(config: Config) -> Manifest:
 
 
 def route(runtime: Runtime) -> Manifest:
-    """Return the line of the routing table for a runtime: it serves one model, or any, or what a workflow names."""
-    entry: Manifest = {"name": runtime.name, "type": runtime.type}
+    """Return the line of the routing table for a runtime: it serves one model, or any, or what nobody here knows."""
+    entry: Manifest = {"name": runtime.name, "namespace": runtime.namespace, "type": runtime.type}
     if runtime.dynamic_model:
         entry["dynamic"] = True
     elif runtime.model:
@@ -114,6 +117,7 @@ def inference_runtime(config: Config, runtime: Runtime) -> Manifest:
         "metadata": {
             "name": runtime.name,
             "namespace": runtime.namespace,
+            "labels": {names.API_LABEL: api["name"]},
             "annotations": {"argocd.argoproj.io/sync-wave": "2"},
         },
         "spec": {"apiRef": api},
@@ -161,7 +165,7 @@ def values(config: Config, runtime: Runtime) -> Manifest:
     persistence = pods.setdefault("persistence", {})
     if config.model_bucket:
         persistence.setdefault("s3", {})["modelBucket"] = config.model_bucket
-    elif "existingClaim" not in persistence:
+    elif not any(persistence.get(key) for key in ("existingClaim", "existingVolume", "storageClass")):
         # There is nothing to mount, and a pod would wait for it for ever.
         persistence.setdefault("enabled", False)
     platform = {"awsRegion": config.cluster.region, "stackName": config.stack_name, "runtime": runtime.name}
@@ -169,14 +173,14 @@ def values(config: Config, runtime: Runtime) -> Manifest:
 
 
 def _chart(config: Config, runtime: Runtime) -> Manifest:
-    scheme, _, address = runtime.chart_repository.partition("://")
+    scheme, _, address = runtime.own_chart.partition("://")
     if not scheme:
         return {**_repository(config), "path": "runtimes/chart"}
     if scheme == "oci":
         # Argo CD wants a registry without scheme, and the chart apart from it.
         address, _, chart = address.rpartition("/")
         return {"repoURL": address, "chart": chart, "targetRevision": runtime.chart_version}
-    return {"repoURL": runtime.chart_repository, "chart": GUIDANCE_CHART, "targetRevision": runtime.chart_version}
+    return {"repoURL": runtime.own_chart, "chart": GUIDANCE_CHART, "targetRevision": runtime.chart_version}
 
 
 def _repository(config: Config) -> Manifest:

@@ -1,99 +1,41 @@
 """What is wrong, or worth saying, about values that are each valid and do not go together."""
 
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from generator import names
-from generator.model import (
-    DEFAULT_MODEL,
-    DEFAULT_STACK,
-    TYPE_TYPO,
-    Cluster,
-    Config,
-    DynamicModelRuntime,
-    ModelBucketArn,
-    Runtime,
-    StackName,
-)
+from generator.model import TYPE_TYPO, Config, Runtime
 from generator.section import Location, Problem, path
+from generator.values import ExtraValues, Image
 
 # https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
 FILTER_POLICIES_PER_TOPIC = 200
 
-# The guidance's own charts: where its code looks for them, and where its documents say they are.
-GUIDANCE_CHARTS = ("public.ecr.aws/bingjiao/charts", "aws-samples.github.io/stable-diffusion-on-eks")
+# How long a job may wait for its runtime: the default of `queue.retentionSeconds` in an InferenceRuntime's definition.
+DAYS_IN_QUEUE = 4
 
-# Of the keys of a runtime, those that must be valid for it to be compared with others.
-IDENTITY = ("enabled", "name", "type", "modelFilename", "dynamicModel")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What is compared: of a valid file everything, of another whatever is valid by itself.
-
-    So one run tells people everything that is wrong, and not first this and then that.
-    """
-
-    stack: str
-    model_bucket_arn: str
-    cluster: Cluster | None
-    runtimes: Mapping[Location, Runtime]
-
-    @classmethod
-    def of_config(cls, config: Config) -> "Parts":
-        """Return the parts of a valid file."""
-        return cls(config.stack_name, config.model_bucket_arn, config.cluster, config.runtimes)
-
-    @classmethod
-    def of_invalid(cls, data: Mapping[str, Any]) -> "Parts":
-        """Return what is valid of a file that, as a whole, is not."""
-        runtimes: dict[Location, Runtime] = {}
-        listed = data.get("modelsRuntime")
-        for index, item in enumerate(listed if isinstance(listed, list) else []):
-            if runtime := _valid(Runtime, item) or _valid(Runtime, _identity(item)):
-                runtimes["modelsRuntime", index] = runtime
-        item = data.get("dynamicModelRuntime")
-        dynamic = _valid(DynamicModelRuntime, item) or _valid(DynamicModelRuntime, _identity(item))
-        if dynamic and dynamic.enabled:
-            runtimes["dynamicModelRuntime",] = dynamic.runtime
-        return cls(
-            _valid(StackName, data.get("stackName")) or DEFAULT_STACK,
-            _valid(ModelBucketArn, data.get("modelBucketArn")) or "",
-            _valid(Cluster, data.get("cluster")),
-            runtimes,
-        )
+# Exactly one version of a chart; 1.2, 1.x, ~1.2.3 and * are whatever is the newest of many.
+EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 
 
-def _valid(kind: Any, value: object) -> Any:
-    with suppress(ValidationError):
-        return TypeAdapter(kind).validate_python(value)
-    return None
-
-
-def _identity(item: object) -> object:
-    return {key: item[key] for key in IDENTITY if key in item} if isinstance(item, dict) else item
-
-
-def problems(parts: Parts) -> Iterator[Problem]:
-    """Yield everything that keeps the parts from going together."""
-    for text in names.problems_of_stack(parts.stack):
+def problems(config: Config) -> Iterator[Problem]:
+    """Yield everything that keeps what is known of a configuration from going together."""
+    yield from config.all_problems()
+    for text in names.problems_of_stack(config.stack_name):
         yield Problem(("stackName",), text)
-    yield from _partitions(parts)
-    yield from _runtime_names(parts)
-    yield from _models(parts)
-    if parts.cluster and parts.cluster.production:
-        yield from _floating_tags(parts)
+    yield from _partitions(config)
+    yield from _runtime_names(config)
+    yield from _models(config)
+    if config.known("cluster") and config.cluster.production:
+        yield from _floating_versions(config)
 
 
-def _partitions(parts: Parts) -> Iterator[Problem]:
-    if not (parts.cluster and parts.model_bucket_arn):
+def _partitions(config: Config) -> Iterator[Problem]:
+    if not (config.known("cluster") and config.cluster.known("region") and config.model_bucket_arn):
         return
-    region, given = parts.cluster.region, parts.model_bucket_arn.split(":")[1]
-    partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(region.rsplit("-", 2)[0], "aws")
+    region, given = config.cluster.region, config.model_bucket_arn.split(":")[1]
+    partition = config.cluster.partition
     if given != partition:
         yield Problem(
             ("modelBucketArn",),
@@ -102,11 +44,19 @@ def _partitions(parts: Parts) -> Iterator[Problem]:
         )
 
 
-def _runtime_names(parts: Parts) -> Iterator[Problem]:
+def _runtime_names(config: Config) -> Iterator[Problem]:
     first: dict[str, Location] = {}
-    for location, runtime in parts.runtimes.items():
+    for location, runtime in config.runtimes.items():
+        if runtime.namespace in names.PLATFORM_NAMESPACES:
+            yield Problem(
+                (*location, "namespace"),
+                f"{runtime.namespace!r} is a namespace of the platform, whose credentials a runtime's pods and whoever "
+                "looks after them could reach there: choose another",
+            )
+        if not runtime.known("name"):
+            continue
         where = _key_of(location, "name")
-        for text in names.problems_of_runtime(parts.stack, runtime.name):
+        for text in names.problems_of_runtime(config.stack_name, runtime.name):
             yield Problem(where, text)
         if runtime.name in first:
             yield Problem(
@@ -117,42 +67,50 @@ def _runtime_names(parts: Parts) -> Iterator[Problem]:
         first.setdefault(runtime.name, location)
 
 
-def _models(parts: Parts) -> Iterator[Problem]:
+def _models(config: Config) -> Iterator[Problem]:
     first: dict[str, Location] = {}
-    dynamic: Location | None = None
-    for location, runtime in parts.runtimes.items():
-        if runtime.dynamic_model:
-            if dynamic:
-                yield Problem(
-                    _key_of(location, "dynamicModel"),
-                    f"{path(dynamic)} is dynamic already, and a job whose model no other runtime serves could go to "
-                    "either: keep one dynamic runtime",
-                )
-            dynamic = dynamic or location
-        elif model := runtime.model:
-            if model in first:
-                yield Problem(
-                    _key_of(location, "modelFilename"),
-                    f"{model!r} is the model of {path(first[model])} too, and a job that names it could go to either: "
-                    "give each runtime a model of its own, or one of them more replicas",
-                )
-            first.setdefault(model, location)
+    for location, runtime in config.runtimes.items():
+        if not (runtime.model and runtime.known("type", "dynamic_model")):
+            continue
+        if runtime.model in first:
+            yield Problem(
+                (*location, "modelFilename"),
+                f"{runtime.model!r} is the model of {path(first[runtime.model])} too, and a job that names it could go "
+                "to either: give each runtime a model of its own, or one of them more replicas",
+            )
+        first.setdefault(runtime.model, location)
 
 
 def _key_of(location: Location, key: str) -> Location:
-    """Return the location of a runtime's key; `dynamicModelRuntime` has neither a name nor a model to set."""
+    """Return the location of a runtime's key; `dynamicModelRuntime` has neither a name nor `dynamicModel` to set."""
     return location if location == ("dynamicModelRuntime",) else (*location, key)
 
 
-def _floating_tags(parts: Parts) -> Iterator[Problem]:
-    for location, runtime in parts.runtimes.items():
+def _floating_versions(config: Config) -> Iterator[Problem]:
+    why = (
+        "is refused because cluster.production is true: what runs would change without a commit; name an exact version"
+    )
+    repository = config.cluster.repository
+    if config.cluster.known("repository") and repository.revision.upper() == "HEAD":
+        yield Problem(
+            ("cluster", "repository", "revision"),
+            f"{repository.revision} is refused because cluster.production is true: it is whatever branch is the "
+            "default; name a branch, tag or commit",
+        )
+    for location, runtime in config.runtimes.items():
+        if runtime.own_chart and runtime.chart_version and not EXACT_VERSION.fullmatch(runtime.chart_version):
+            yield Problem((*location, "chartVersion"), f"{runtime.chart_version} {why}, such as 1.2.3")
         for place, image in runtime.extra_values.images.items():
-            if image.tag == "latest":
-                yield Problem(
-                    (*location, "extraValues", *place, "tag"),
-                    "latest is refused because cluster.production is true: what runs would change without a commit; "
-                    "name an exact version",
-                )
+            for key in _keys_with_latest(image):
+                yield Problem((*location, "extraValues", *place, key), f"latest {why}")
+
+
+def _keys_with_latest(image: Image) -> Iterator[str]:
+    # People write the tag behind the repository too. A colon before a slash is that of a port.
+    if image.repository.rpartition("/")[2].partition("@")[0].partition(":")[2] == "latest":
+        yield "repository"
+    if image.tag == "latest":
+        yield "tag"
 
 
 def warnings(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
@@ -161,6 +119,13 @@ def warnings(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
         yield Problem(("stackName",), f"becomes lower-case: {config.stack_name}")
     if data.get("modelBucketArn") == "":
         yield Problem(("modelBucketArn",), "is empty: runtimes have only the models that their image has")
+    days = config.cluster.outputs.retention_days
+    if days is not None and days <= DAYS_IN_QUEUE:
+        yield Problem(
+            ("cluster", "outputs", "retentionDays"),
+            f"is no longer than the {DAYS_IN_QUEUE} days that a job may wait in its queue: its record could expire "
+            f"before it is done; set {DAYS_IN_QUEUE + 1} or more",
+        )
     count = len(config.runtimes)
     if count == 0:
         yield Problem(("modelsRuntime",), "is empty: every job will be refused")
@@ -171,10 +136,22 @@ def warnings(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
             f"{FILTER_POLICIES_PER_TOPIC} by default: ask AWS for more of the quota 'Filter policies per topic' first",
         )
     given = dict(enumerate(data["modelsRuntime"]))
+    yield from _second_dynamic_runtimes(config)
     for location, runtime in config.runtimes.items():
         written = data["dynamicModelRuntime"] if location == ("dynamicModelRuntime",) else given[int(location[-1])]
         for key, text in _runtime_warnings(written, runtime):
             yield Problem((*location, *key), text)
+
+
+def _second_dynamic_runtimes(config: Config) -> Iterator[Problem]:
+    dynamic = [(location, runtime) for location, runtime in config.runtimes.items() if runtime.dynamic_model]
+    for location, _ in dynamic[1:]:
+        first, catch_all = dynamic[0]
+        yield Problem(
+            _key_of(location, "dynamicModel"),
+            f"{path(first)} is dynamic too and comes first: jobs that name only a model, which no other runtime "
+            f"serves, go to {catch_all.name}, and here come only jobs that name this runtime",
+        )
 
 
 def _runtime_warnings(written: Mapping[str, Any], runtime: Runtime) -> Iterator[Problem]:
@@ -184,27 +161,51 @@ def _runtime_warnings(written: Mapping[str, Any], runtime: Runtime) -> Iterator[
             yield Problem((key,), f"becomes lower-case: {value}{routing}")
     if str(written.get("type")).lower() == TYPE_TYPO:
         yield Problem(("type",), f"{written['type']} is read as comfyui")
-    if runtime.model and not runtime.model_filename:
-        yield Problem(("modelFilename",), f"is not set, nor is dynamicModel: the runtime serves {DEFAULT_MODEL}")
+    if runtime.type == "comfyui" and runtime.model_filename:
+        yield Problem(("modelFilename",), "does nothing: a ComfyUI workflow names its models itself")
+    if runtime.type == "sdwebui" and not (runtime.model_filename or runtime.dynamic_model):
+        yield Problem(
+            ("modelFilename",),
+            "is not set, nor is dynamicModel: the runtime serves the model that its server has by itself, to jobs that "
+            "name the runtime and no model",
+        )
     if runtime.dynamic_model and runtime.model_filename:
         yield Problem(("modelFilename",), "does nothing: with dynamicModel the runtime loads what a job asks for")
-    if runtime.chart_version and not runtime.chart_repository:
-        yield Problem(("chartVersion",), "does nothing without chartRepository: the chart is this repository's own")
-    if any(chart in runtime.chart_repository for chart in GUIDANCE_CHARTS):
+    if runtime.chart_repository and not runtime.own_chart:
         yield Problem(
             ("chartRepository",),
-            "is where the guidance's charts are, which expect values that its CDK stack filled in: remove it, unless "
-            "the chart there takes the values of runtimes/chart",
+            "is where the guidance's charts are, which expect values that its CDK stack filled in: runtimes/chart is "
+            "deployed instead, whatever chartVersion says; remove both",
         )
-    values = runtime.extra_values
+    elif runtime.chart_version and not runtime.chart_repository:
+        yield Problem(("chartVersion",), "does nothing without chartRepository: the chart is this repository's own")
+    for location, text in _values_warnings(runtime.extra_values):
+        yield Problem(("extraValues", *location), text)
+
+
+def _values_warnings(values: ExtraValues) -> Iterator[Problem]:
     if values.karpenter.node_template.ami_family == "AL2":
         # https://docs.aws.amazon.com/eks/latest/userguide/eks-ami-deprecation-faqs.html
         yield Problem(
-            ("extraValues", "karpenter", "nodeTemplate", "amiFamily"),
+            ("karpenter", "nodeTemplate", "amiFamily"),
             "AL2 has no images for Kubernetes 1.33 and newer: use Bottlerocket or AL2023",
         )
-    if values.pods.scaling.enabled and "replicas" in values.pods.model_fields_set:
+    pods, agent = values.pods, values.pods.queue_agent
+    if pods.scaling.enabled and "replicas" in pods.model_fields_set:
         yield Problem(
-            ("extraValues", values.spelling, "replicas"),
-            "does nothing while scaling.enabled is true: set scaling.minReplicaCount",
+            (values.spelling, "replicas"), "does nothing while scaling.enabled is true: set scaling.minReplicaCount"
+        )
+    if pods.extra_hpa_config:
+        yield Problem((values.spelling, "extraHPAConfig"), "is read as scaling.extraHPAConfig: move it there")
+    if agent.command_arguments:
+        instead = (
+            "does nothing beside inferenceApi.commandArguments, and the agent has no arguments: remove it"
+            if pods.inference_api.command_arguments
+            else "is read as inferenceApi.commandArguments, since the agent has no arguments: move it there"
+        )
+        yield Problem((values.spelling, "queueAgent", "commandArguments"), instead)
+    if agent.model_mount_path:
+        yield Problem(
+            (values.spelling, "queueAgent", "modelMountPath"),
+            "does nothing, since the agent needs no models: set inferenceApi.modelMountPath",
         )

@@ -74,10 +74,11 @@ def load(text: str, file: str) -> Loaded:
         raise ConfigError([f"{file}:{line}: {problem}" for line, problem in error.problems]) from error
     try:
         config = Config.model_validate(document.data)
-        parts, found = checks.Parts.of_config(config), list[Problem]()
+        found = list[Problem]()
     except ValidationError as error:
-        parts, found = checks.Parts.of_invalid(document.data), [_explain(details) for details in error.errors()]
-    found += checks.problems(parts)
+        config = Config.of_what_is_valid(document.data)
+        found = [_explain(details) for details in error.errors()]
+    found += checks.problems(config)
     if found:
         raise ConfigError(list(_messages(found, document, file)))
     return Loaded(config, list(_messages(list(checks.warnings(document.data, config)), document, file)))

@@ -1,15 +1,27 @@
 """config.yaml: the shape that the guidance documents, in all three of its versions, and the section `cluster`."""
 
-from typing import Annotated, Literal, Self
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from generator import names
-from generator.section import LandsIn, Location, LowerCased, Matches, Name, Number, Problem, Section, refusal
+from generator.section import LandsIn, Location, LowerCased, Matches, Name, Number, Problem, Section, TextMap
 from generator.values import ExtraValues
 
-# What a runtime of the guidance serves when its configuration names no model.
-DEFAULT_MODEL = "v1-5-pruned-emaonly.safetensors"
+# AWS's partitions, by how the names of their regions start; every other region is in `aws`.
+PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
+
+# Where the guidance's code looks for its chart, and where its documents say it is, in the first repository and the
+# second. Those charts expect values that its CDK stack filled in, so whoever names them is served ours.
+GUIDANCE_CHARTS = re.compile(
+    r"^oci://public\.ecr\.aws/bingjiao/charts([/:]|$)"
+    r"|^https://aws-samples\.github\.io/stable-diffusion-on-eks(/|$)"
+    r"|^https://aws-solutions-library-samples\.github\.io"
+    r"/guidance-for-asynchronous-inference-with-stable-diffusion-on-aws(/|$)",
+    re.IGNORECASE,
+)
 
 # The guidance's documents have this spelling, and its code the other.
 TYPE_TYPO = "confyui"
@@ -66,17 +78,24 @@ class Cluster(Section):
     account_id: Annotated[str, Matches("^[0-9]{12}$", "the 12 digits of an AWS account, in quotes")] = Field(
         description="AWS account of everything that is made, in quotes."
     )
-    region: Annotated[str, Matches("^[a-z]{2}(-[a-z]+)+-[0-9]$", "an AWS region such as us-west-2")] = Field(
+    region: Annotated[str, Matches("^[a-z]{2,4}(-[a-z]+)+-[0-9]$", "an AWS region such as us-west-2")] = Field(
         description="AWS region of everything that is made."
     )
     repository: Repository = Field(description="The git repository that Argo CD reads.")
     production: Annotated[bool, LandsIn("checks only")] = Field(
-        False, description="Whether to refuse what no production should run, such as an image tagged `latest`."
+        False,
+        description="Whether to refuse what would change in production without a commit, such as an image tagged "
+        "`latest`.",
     )
-    tags: Annotated[dict[str, str], LandsIn("EC2NodeClass")] = Field(
+    tags: Annotated[TextMap, LandsIn("EC2NodeClass")] = Field(
         {}, description="Tags of every instance and volume that is launched."
     )
     outputs: Outputs = Field(default_factory=Outputs, description="The bucket of pictures and job records.")
+
+    @property
+    def partition(self) -> str:
+        """AWS's partition of the region."""
+        return next((name for start, name in PARTITIONS.items() if self.region.startswith(start)), "aws")
 
 
 class Throttle(Section):
@@ -124,19 +143,27 @@ class Release(Section):
             r"^$|^https://[^\s/]+|^oci://[^\s/]+(/[^\s/]+)+$", "oci://<registry>/<path>/<chart> or https://<host>/…"
         ),
         LandsIn("Application"),
-    ] = Field("", description="Where a chart of your own is, if not runtimes/chart. It gets the same values.")
+    ] = Field(
+        "",
+        description="Where a chart of your own is, which gets the same values as runtimes/chart. The addresses of the "
+        "guidance's charts mean runtimes/chart.",
+    )
     chart_version: Annotated[str, LandsIn("Application")] = Field(
-        "", description="Exact version of the chart in `chartRepository`."
+        "", description="Version of the chart of your own; exact where `cluster.production` is true."
     )
     extra_values: ExtraValues = Field(default_factory=ExtraValues, description="Helm values of the runtime.")
 
-    @model_validator(mode="after")
-    def _pin_the_chart(self) -> Self:
-        if self.chart_repository and not self.chart_version:
-            raise refusal(
-                Problem(("chartVersion",), "is missing: say which version of the chart in chartRepository is deployed")
+    @property
+    def own_chart(self) -> str:
+        """Where a chart of people's own is; empty if the chart is runtimes/chart."""
+        return "" if GUIDANCE_CHARTS.match(self.chart_repository) else self.chart_repository
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield that nobody said which chart of their own is deployed."""
+        if self.own_chart and self.known("chart_version") and not self.chart_version:
+            yield Problem(
+                ("chartVersion",), "is missing: say which version of the chart in chartRepository is deployed"
             )
-        return self
 
 
 class Runtime(Release):
@@ -148,30 +175,27 @@ class Runtime(Release):
     model_filename: Annotated[str, LandsIn("InferenceAPI, Deployment")] = Field(
         "",
         description="The one model that the runtime serves, as a file name in the model bucket (in quotes if it is all "
-        f"digits). Only for sdwebui; `{DEFAULT_MODEL}` where neither this nor `dynamicModel` is set.",
+        "digits). Only for sdwebui, which serves what it has by itself where neither this nor `dynamicModel` is set.",
     )
     dynamic_model: Annotated[bool, LandsIn("InferenceAPI, Deployment")] = Field(
         False,
-        description="Whether the runtime loads whatever model a job asks for, and gets the jobs whose model no other "
-        "runtime serves. Only for sdwebui, and one runtime of a cluster.",
+        description="Whether the runtime loads whatever model a job asks for. Only for sdwebui. The first such runtime "
+        "gets the jobs that name no runtime, and a model that no other serves.",
     )
 
-    @model_validator(mode="after")
-    def _comfyui_has_no_model(self) -> Self:
-        given = {"modelFilename": self.model_filename, "dynamicModel": self.dynamic_model}
-        problems = [
-            Problem((key,), "is for runtimes of type sdwebui: a ComfyUI workflow names its models itself; remove it")
-            for key, value in given.items()
-            if value
-        ]
-        if self.type == "comfyui" and problems:
-            raise refusal(*problems)
-        return self
+    def problems(self) -> Iterator[Problem]:
+        """Yield, further, that ComfyUI is asked for what only sdwebui can do."""
+        yield from super().problems()
+        if self.type == "comfyui" and self.dynamic_model:
+            yield Problem(
+                ("dynamicModel",),
+                "is for runtimes of type sdwebui: a ComfyUI workflow names its models itself; remove it",
+            )
 
     @property
     def model(self) -> str | None:
-        """The one model that the runtime serves; None if it serves any, or is told by the workflow."""
-        return None if self.type == "comfyui" or self.dynamic_model else self.model_filename or DEFAULT_MODEL
+        """The one model that people say the runtime serves; None if it serves any, or is told by the workflow."""
+        return None if self.type == "comfyui" or self.dynamic_model else self.model_filename or None
 
 
 class DynamicModelRuntime(Release):
@@ -182,11 +206,11 @@ class DynamicModelRuntime(Release):
         description=f"Whether there is a runtime `{names.DYNAMIC_RUNTIME}` that loads any model.",
     )
 
-    @model_validator(mode="after")
-    def _only_sdwebui(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield, further, that the runtime is not of the only type that it can be."""
+        yield from super().problems()
         if self.type != "sdwebui":
-            raise refusal(Problem(("type",), "can only be sdwebui: list a ComfyUI runtime under modelsRuntime"))
-        return self
+            yield Problem(("type",), "can only be sdwebui: list a ComfyUI runtime under modelsRuntime")
 
     @property
     def runtime(self) -> Runtime:
@@ -198,7 +222,10 @@ class DynamicModelRuntime(Release):
 StackName = Annotated[Name, LandsIn("InferenceAPI")]
 ModelBucketArn = Annotated[
     str,
-    Matches("^$|^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]+$", "the ARN of an S3 bucket, such as arn:aws:s3:::my-models"),
+    Matches(
+        f"^$|^arn:({'|'.join(['aws', *PARTITIONS.values()])}):s3:::[a-z0-9][a-z0-9.-]+$",
+        "the ARN of an S3 bucket, such as arn:aws:s3:::my-models",
+    ),
     LandsIn("PersistentVolume"),
 ]
 
@@ -227,10 +254,9 @@ class Config(Section):
 
     @property
     def runtimes(self) -> dict[Location, Runtime]:
-        """Every runtime, by where it is in the file."""
-        listed: dict[Location, Runtime] = {
-            ("modelsRuntime", index): runtime for index, runtime in enumerate(self.models_runtime)
-        }
+        """Every runtime that is known, by where it is in the file."""
+        given = self.models_runtime if self.known("models_runtime") else ()
+        listed: dict[Location, Runtime] = {("modelsRuntime", index): runtime for index, runtime in enumerate(given)}
         dynamic = self.dynamic_model_runtime
         return listed | ({("dynamicModelRuntime",): dynamic.runtime} if dynamic.enabled else {})
 

@@ -38,10 +38,11 @@ NODE_POOL = Form("Karpenter NodePool and EC2NodeClass", "{runtime}", 63)
 SCALED_OBJECT = Form("KEDA ScaledObject", "{runtime}", 54)
 DEPLOYMENT = Form("Deployment", "{runtime}-inference-api", 63)
 CONFIG_MAP = Form("ConfigMap", "{runtime}-inference", 63)
-MANAGED_RESOURCE = Form("managed resource of the dead-letter queue", "{runtime}-dead-letter-queue", 63)
+# Runtimes' names have neither dot nor underscore, so these are no other runtime's whatever that is called.
+MANAGED_RESOURCE = Form("managed resource of the dead-letter queue", "{runtime}.dead-letter-queue", 253)
 # SQS: 80.
-QUEUE = Form("SQS queue", "{stack}-{runtime}", 80)
-DEAD_LETTER_QUEUE = Form("SQS dead-letter queue", "{stack}-{runtime}-dead-letter", 80)
+QUEUE = Form("SQS queue", "{stack}_{runtime}", 80)
+DEAD_LETTER_QUEUE = Form("SQS dead-letter queue", "{stack}_{runtime}_dead-letter", 80)
 
 OF_A_RUNTIME = (
     RELEASE,
@@ -68,6 +69,23 @@ TAKEN = frozenset(
 # The namespace of the InferenceAPI, and the one of Argo CD.
 PLATFORM_NAMESPACE = "darkroom"
 ARGOCD_NAMESPACE = "argocd"
+
+# Where no runtime may be: its pods and claims would be next to what runs the cluster, and to its credentials.
+PLATFORM_NAMESPACES = frozenset(
+    {
+        PLATFORM_NAMESPACE,
+        ARGOCD_NAMESPACE,
+        "crossplane-system",
+        "karpenter",
+        "keda",
+        "kube-node-lease",
+        "kube-public",
+        "kube-system",
+    }
+)
+
+# The label by which an InferenceAPI finds the InferenceRuntimes that belong to it.
+API_LABEL = "darkroom.dev/api"
 
 # The name that the guidance's code gives the runtime of `dynamicModelRuntime`, lower-cased as it does.
 DYNAMIC_RUNTIME = "dynamicsdruntime"

@@ -35,6 +35,13 @@ Schema = dict[str, Any]
 def schema() -> Schema:
     """Return the JSON Schema (2020-12) of a config.yaml."""
     made = Config.model_json_schema(by_alias=True)
+    for section, _ in _places(Config, ""):
+        if section.POPULATED:
+            # The guidance's own values have these keys with nothing in them.
+            made["$defs"][section.__name__]["properties"] |= {
+                key: {"description": "Filled in by the platform: not to be set.", "enum": ["", {}, [], False, None]}
+                for key in section.POPULATED
+            }
     for part in [made, *made["$defs"].values()]:
         for key, value in part.get("properties", {}).items():
             value.pop("title", None)
@@ -106,7 +113,9 @@ def _type(value: Schema, definitions: Schema) -> str:
     if "$ref" in value:
         value = definitions[value["$ref"].rpartition("/")[2]]
     if "anyOf" in value:
-        return " or ".join(_type(choice, definitions) for choice in value["anyOf"] if choice.get("type") != "null")
+        # Empty text and nothing are ways not to set something.
+        choices = (choice for choice in value["anyOf"] if choice.get("type") != "null" and choice.get("const") != "")
+        return " or ".join(_type(choice, definitions) for choice in choices)
     if "const" in value or "enum" in value:
         return " or ".join(f"`{choice}`" for choice in value.get("enum", [value.get("const")]))
     kind = value["type"]

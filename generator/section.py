@@ -1,9 +1,10 @@
 """What the sections of config.yaml are made of: strict, frozen, and able to explain themselves."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -11,12 +12,14 @@ from pydantic import (
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PrivateAttr,
+    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 # Where something is in a config.yaml: keys and list positions, from the top.
 Location = tuple[str | int, ...]
@@ -45,9 +48,13 @@ def path(location: Location) -> str:
 class Section(BaseModel):
     """A mapping in config.yaml. Unknown keys are errors, and nothing changes after it was read.
 
+    Pydantic judges each key by itself. What does not go together is found by `problems`, of a section as well that has
+    wrong keys: a validator would not run then, and people would be told of one mistake after the other.
+
     Attributes:
         LANDS_IN: The object that the keys end up in, for docs/reference.md; `LandsIn` overrides it for one key.
-        POPULATED: Keys of the chart that the platform fills in, each with what to set instead, if anything.
+        POPULATED: Keys of the chart that the platform fills in, each with what to set instead, if anything. Files may
+            have them with nothing in them, as the guidance's own values do.
         MISPLACED: Keys that people put here by mistake, each with where it belongs.
         OLDER_SPELLINGS: Keys that mean the same as another key of the section, with that key.
     """
@@ -59,17 +66,54 @@ class Section(BaseModel):
     MISPLACED: ClassVar[Mapping[str, str]] = {}
     OLDER_SPELLINGS: ClassVar[Mapping[str, str]] = {}
 
-    @model_validator(mode="after")
-    def _spell_each_key_one_way(self) -> Self:
-        given = {self.keys()[name] for name in self.model_fields_set} if self.OLDER_SPELLINGS else set[str]()
-        twice = [
-            Problem((older,), f"is the older spelling of {key}, which is set too: keep one")
-            for older, key in self.OLDER_SPELLINGS.items()
-            if {older, key} <= given
-        ]
-        if twice:
-            raise refusal(*twice)
-        return self
+    _wrong: frozenset[str] = PrivateAttr(frozenset())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_empty_keys_of_the_platform_out(cls, data: object) -> object:
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value or key not in cls.POPULATED}
+
+    @classmethod
+    def of_what_is_valid(cls, data: object) -> Self:
+        """Return the section with whatever is valid of `data`; what is not counts as not set, and is not `known`."""
+        given = data if isinstance(data, dict) else {}
+        valid, wrong = dict[str, Any](), set[str]()
+        for name, key in cls.keys().items():
+            if key in given:
+                try:
+                    valid[key] = _what_is_valid(cls, name, given[key])
+                except ValidationError:
+                    wrong.add(name)
+            elif cls.model_fields[name].is_required():
+                wrong.add(name)
+        section = cast("Self", cls.model_construct(**valid))
+        section._wrong = frozenset(wrong)
+        return section
+
+    def known(self, *names: str) -> bool:
+        """Return whether attributes are what the file says, and not wrong or missing there."""
+        return self._wrong.isdisjoint(names)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what does not go together in this section, at locations from here. Only known attributes count."""
+        yield from ()
+
+    def all_problems(self) -> Iterator[Problem]:
+        """Yield what does not go together in this section or in one below it, at locations from here."""
+        given = {name: key for name, key in self.keys().items() if name in self.model_fields_set}
+        for older, key in self.OLDER_SPELLINGS.items():
+            if {older, key} <= set(given.values()):
+                yield Problem((older,), f"is the older spelling of {key}, which is set too: keep one")
+        yield from self.problems()
+        for name, key in given.items():
+            value = getattr(self, name)
+            below = enumerate(value) if isinstance(value, tuple) else [(None, value)]
+            for index, section in below:
+                if isinstance(section, Section):
+                    steps = (key,) if index is None else (key, index)
+                    yield from (Problem((*steps, *location), text) for location, text in section.all_problems())
 
     @classmethod
     def keys(cls) -> dict[str, str]:
@@ -92,13 +136,22 @@ def _section_in(annotation: Any) -> type[Section] | None:
     return next((section for argument in get_args(annotation) if (section := _section_in(argument))), None)
 
 
-def refusal(*problems: Problem) -> ValidationError:
-    """Return the error by which a validator refuses values at locations below its own."""
-    details = [
-        InitErrorDetails(type=PydanticCustomError("refused", "{text}", {"text": text}), loc=location, input=None)
-        for location, text in problems
-    ]
-    return ValidationError.from_exception_data("refused", details)
+def _what_is_valid(section: type[Section], name: str, value: object) -> Any:
+    annotation = section.model_fields[name].annotation
+    below = _section_in(annotation)
+    if below and isinstance(annotation, type):
+        return below.of_what_is_valid(value)
+    if below and get_origin(annotation) is tuple and isinstance(value, list):
+        return tuple(below.of_what_is_valid(item) for item in value)
+    return _validator(section, name).validate_python(value)
+
+
+@cache
+def _validator(section: type[Section], name: str) -> TypeAdapter[Any]:
+    """Return what judges one key of a section by itself."""
+    field = section.model_fields[name]
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return TypeAdapter(kind)
 
 
 @dataclass(frozen=True)
@@ -148,7 +201,19 @@ def _no_truth(value: object) -> object:
     return value
 
 
+def _empty_map(value: object) -> object:
+    return {} if value == "" else value
+
+
+def empty_as_nothing(value: object) -> object:
+    """Return the value, and None for the empty text that the guidance's files have where nothing is set."""
+    return None if value == "" else value
+
+
 Number = Annotated[int, BeforeValidator(_no_truth)]
+
+# The guidance's documents have empty text as the default of some.
+TextMap = Annotated[dict[str, str], BeforeValidator(_empty_map, json_schema_input_type=dict[str, str] | Literal[""])]
 
 # The guidance lower-cases names, so both cases are welcome.
 LowerCased = BeforeValidator(_lower)

@@ -3,13 +3,24 @@
 The defaults are those of runtimes/chart; they are here to be checked against and documented. Only what is set travels.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from generator.section import Location, Matches, Number, Problem, Quantity, ResourceName, Section, refusal
+from generator.section import (
+    LandsIn,
+    Location,
+    Matches,
+    Number,
+    Problem,
+    Quantity,
+    ResourceName,
+    Section,
+    TextMap,
+    empty_as_nothing,
+)
 
-TextMap = dict[str, str]
 Resources = dict[ResourceName, Quantity]
 
 # https://karpenter.sh/docs/concepts/disruption/: the format of both durations of a NodePool.
@@ -24,11 +35,10 @@ class CapacityType(Section):
     on_demand: bool = Field(True, description="Whether on-demand instances may be launched.")
     spot: bool = Field(True, description="Whether spot instances may be launched.")
 
-    @model_validator(mode="after")
-    def _buy_somehow(self) -> Self:
+    def problems(self) -> Iterator[Problem]:
+        """Yield that no node could be bought."""
         if not (self.on_demand or self.spot):
-            raise refusal(Problem((), "has onDemand and spot both false: no node could be launched, set one to true"))
-        return self
+            yield Problem((), "has onDemand and spot both false: no node could be launched, set one to true")
 
 
 class Requirement(Section):
@@ -85,6 +95,9 @@ class Provisioner(Section):
     disruption: Disruption = Field(default_factory=Disruption, description="When nodes go.")
 
 
+SnapshotId = Annotated[str, Matches("^snap-[0-9a-f]+$", "the id of a snapshot, such as snap-0123456789")]
+
+
 class Volume(Section):
     """An EBS volume of a node."""
 
@@ -98,12 +111,12 @@ class Volume(Section):
     # Bounds of both: the guidance's config.schema.yaml.
     iops: Number | None = Field(None, ge=3000, le=16000, description="Operations per second.")
     throughput: Number | None = Field(None, ge=125, le=1000, description="MiB per second.")
-    snapshot_id: Annotated[str, Matches("^snap-[0-9a-f]+$", "the id of a snapshot, such as snap-0123456789")] | None = (
-        Field(
-            None,
-            alias="snapshotID",
-            description="Snapshot that the volume starts from, with the images in it. Needs `amiFamily: Bottlerocket`.",
-        )
+    snapshot_id: Annotated[
+        SnapshotId | None, BeforeValidator(empty_as_nothing, json_schema_input_type=SnapshotId | Literal[""] | None)
+    ] = Field(
+        None,
+        alias="snapshotID",
+        description="Snapshot that the volume starts from, with the images in it. Needs `amiFamily: Bottlerocket`.",
     )
 
 
@@ -124,21 +137,15 @@ class NodeTemplate(Section):
     )
     user_data: str = Field("", description="User data of the instances, in the form that their system takes.")
 
-    @model_validator(mode="after")
-    def _snapshot_needs_bottlerocket(self) -> Self:
-        volumes = {"osVolume": self.os_volume, "dataVolume": self.data_volume}
-        problems = [
-            Problem(
-                (key, "snapshotID"),
-                f"needs amiFamily: Bottlerocket, and it is {self.ami_family}: only Bottlerocket keeps images on a "
-                "volume of their own, which a snapshot can fill",
-            )
-            for key, volume in volumes.items()
-            if volume.snapshot_id
-        ]
-        if self.ami_family != "Bottlerocket" and problems:
-            raise refusal(*problems)
-        return self
+    def problems(self) -> Iterator[Problem]:
+        """Yield snapshots that the system of the nodes makes no use of."""
+        for key, volume in {"osVolume": self.os_volume, "dataVolume": self.data_volume}.items():
+            if volume.snapshot_id and self.ami_family != "Bottlerocket":
+                yield Problem(
+                    (key, "snapshotID"),
+                    f"needs amiFamily: Bottlerocket, and it is {self.ami_family}: only Bottlerocket keeps images on a "
+                    "volume of their own, which a snapshot can fill",
+                )
 
 
 class Karpenter(Section):
@@ -170,18 +177,14 @@ class Scaling(Section):
         {}, alias="extraHPAConfig", description="`behavior` of the HorizontalPodAutoscaler that KEDA makes."
     )
 
-    @model_validator(mode="after")
-    def _minimum_below_maximum(self) -> Self:
-        if self.min_replica_count > self.max_replica_count:
-            key = "minReplicaCount" if "min_replica_count" in self.model_fields_set else "maxReplicaCount"
-            raise refusal(
-                Problem(
-                    (key,),
-                    f"asks for at least {self.min_replica_count} replicas and at most {self.max_replica_count}: "
-                    "minReplicaCount may not be more than maxReplicaCount",
-                )
+    def problems(self) -> Iterator[Problem]:
+        """Yield that the fewest replicas are more than the most."""
+        if self.known("min_replica_count", "max_replica_count") and self.min_replica_count > self.max_replica_count:
+            yield Problem(
+                ("minReplicaCount",),
+                f"asks for at least {self.min_replica_count} replicas and at most {self.max_replica_count}: "
+                "minReplicaCount may not be more than maxReplicaCount",
             )
-        return self
 
 
 class Image(Section):
@@ -271,6 +274,10 @@ class QueueAgent(Container):
     }
     OLDER_SPELLINGS: ClassVar = {"XRay": "xray"}
 
+    command_arguments: str = Field(
+        "", description="Read as `inferenceApi.commandArguments` where that is not set: the agent has no arguments."
+    )
+    model_mount_path: str = Field("", description="Does nothing: the agent needs no models.")
     xray: XRay = Field(default_factory=XRay, description="Tracing.")
     older_xray: XRay = Field(default_factory=XRay, alias="XRay", description="Older spelling of `xray`.")
 
@@ -324,9 +331,21 @@ class RuntimeValues(Section):
     annotations: TextMap = Field({}, description="Further annotations of the pods.")
     replicas: Number = Field(1, ge=0, description="Replicas where `scaling.enabled` is false.")
     scaling: Scaling = Field(default_factory=Scaling, description="How many replicas there are.")
+    extra_hpa_config: Annotated[dict[str, Any], LandsIn("ScaledObject")] = Field(
+        {}, alias="extraHPAConfig", description="Older place of `scaling.extraHPAConfig`."
+    )
     inference_api: InferenceApi = Field(default_factory=InferenceApi, description="The inference server.")
     queue_agent: QueueAgent = Field(default_factory=QueueAgent, description="The queue agent.")
     persistence: Persistence = Field(default_factory=Persistence, description="Where models come from.")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield that two places of one setting say different things."""
+        known = self.known("extra_hpa_config") and self.scaling.known("extra_hpa_config")
+        here, there = self.extra_hpa_config, self.scaling.extra_hpa_config
+        if known and here and there and here != there:
+            yield Problem(
+                ("extraHPAConfig",), "is the older place of scaling.extraHPAConfig, which is set otherwise: keep one"
+            )
 
 
 class ExtraValues(Section):
@@ -370,9 +389,14 @@ class ExtraValues(Section):
 
     def given(self) -> dict[str, Any]:
         """Return what is set, in the chart's spelling: `karpenter` and `runtime`. It is the caller's to change."""
-        given = self.model_dump(by_alias=True, exclude_unset=True)
+        given = self.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
         pods = given.pop(self.spelling, {})
         agent = pods.get("queueAgent", {})
         if "XRay" in agent:
             agent["xray"] = agent.pop("XRay")
+        agent.pop("modelMountPath", None)
+        if (arguments := agent.pop("commandArguments", "")) and not self.pods.inference_api.command_arguments:
+            pods.setdefault("inferenceApi", {})["commandArguments"] = arguments
+        if behavior := pods.pop("extraHPAConfig", {}):
+            pods.setdefault("scaling", {})["extraHPAConfig"] = behavior
         return {"karpenter": given.get("karpenter", {}), "runtime": pods}

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ def test_the_api_routes_static_dynamic_and_workflow_runtimes_in_the_order_of_the
             "corsAllowedOrigins": ["https://pictures.example.com"],
         },
         "runtimes": [
-            {"name": "sdruntime", "type": "sdwebui", "model": "123456.safetensors"},
-            {"name": "comfy", "type": "comfyui"},
-            {"name": "any", "type": "sdwebui", "dynamic": True},
+            {"name": "sdruntime", "namespace": "pictures", "type": "sdwebui", "model": "123456.safetensors"},
+            {"name": "comfy", "namespace": "default", "type": "comfyui"},
+            {"name": "any", "namespace": "default", "type": "sdwebui", "dynamic": True},
         ],
     }
 
@@ -69,11 +70,23 @@ def test_the_api_routes_static_dynamic_and_workflow_runtimes_in_the_order_of_the
 def test_the_guidances_catch_all_runtime_becomes_a_dynamic_one() -> None:
     text = text_of("seed-static-runtime-and-catch-all")
     assert manifests(text)["claims/inference-api.yaml"]["spec"]["runtimes"][1:] == [
-        {"name": "dynamicsdruntime", "type": "sdwebui", "dynamic": True}
+        {"name": "dynamicsdruntime", "namespace": "default", "type": "sdwebui", "dynamic": True}
     ]
     runtime = values(text, "dynamicsdruntime")["runtime"]
     assert runtime["queueAgent"] == {"dynamicModel": True}
     assert runtime["inferenceApi"] == {"resources": {"requests": {"cpu": "3", "memory": "8Gi"}}}
+
+
+def test_a_model_that_nobody_named_is_neither_routed_by_nor_told_to_the_chart() -> None:
+    text = text_of("runtimes-that-name-no-model")
+    routes = manifests(text)["claims/inference-api.yaml"]["spec"]["runtimes"]
+    assert [route.get("model") for route in routes] == [None, None, "v1-5-pruned-emaonly.safetensors"]
+    assert "inferenceApi" not in values(text, "one")["runtime"]
+    installed = text_of("successor-file-of-its-installer")
+    assert manifests(installed)["claims/inference-api.yaml"]["spec"]["runtimes"] == [
+        {"name": "workflows", "namespace": "default", "type": "comfyui"}
+    ]
+    assert "inferenceApi" not in values(installed, "workflows")["runtime"]
 
 
 def test_pictures_are_kept_for_ever_where_nobody_says_how_long() -> None:
@@ -84,9 +97,11 @@ def test_a_runtime_claims_its_queue_in_its_own_namespace() -> None:
     claim = manifests(text_of("head-file-with-every-value"))["claims/runtimes/sdruntime.yaml"]
     assert (claim["metadata"]["name"], claim["metadata"]["namespace"]) == ("sdruntime", "pictures")
     assert claim["spec"] == {"apiRef": {"name": "sdoneks", "namespace": "darkroom"}}
+    # By which the API finds it.
+    assert claim["metadata"]["labels"] == {"darkroom.dev/api": "sdoneks"}
 
 
-def test_namespaces_come_before_claims_and_go_only_with_consent() -> None:
+def test_namespaces_come_before_claims_and_neither_goes_without_consent() -> None:
     rendered = manifests(text_of("head-file-with-every-value"))
     folder = "claims/namespaces/"
     assert [path for path in sorted(rendered) if path.startswith(folder)] == [
@@ -103,7 +118,8 @@ def test_namespaces_come_before_claims_and_go_only_with_consent() -> None:
         for path in (f"{folder}pictures.yaml", "claims/inference-api.yaml", "claims/runtimes/comfy.yaml")
     ]
     assert waves == ["0", "1", "2"]
-    assert annotation(f"{folder}pictures.yaml", "sync-options") == "Prune=confirm,Delete=confirm"
+    # A namespace whose last runtime is gone must not hold up the claims of all others.
+    assert annotation(f"{folder}pictures.yaml", "sync-options") == "Prune=false,Delete=confirm"
     assert annotation("claims/inference-api.yaml", "sync-options") == "Prune=confirm,Delete=confirm"
 
 
@@ -145,10 +161,41 @@ def test_cluster_tags_are_on_every_runtimes_nodes_and_give_way_to_its_own() -> N
     assert values(text, "any")["karpenter"] == {"nodeTemplate": {"tags": {"team": "all", "cost-centre": "0123"}}}
 
 
-def test_without_a_model_bucket_nothing_is_mounted_unless_there_is_a_claim() -> None:
-    assert values(ONE, "sdruntime")["runtime"]["persistence"] == {"enabled": False}
-    claimed = ONE.replace("a.safetensors", "a, extraValues: {runtime: {persistence: {existingClaim: mine}}}")
-    assert values(claimed, "sdruntime")["runtime"]["persistence"] == {"existingClaim": "mine"}
+@pytest.mark.parametrize(
+    ("given", "rendered"),
+    [
+        ({}, {"enabled": False}),
+        ({"existingClaim": "", "storageClass": ""}, {"existingClaim": "", "storageClass": "", "enabled": False}),
+        ({"enabled": True}, {"enabled": True}),
+        ({"existingClaim": "mine"}, {"existingClaim": "mine"}),
+        ({"existingVolume": "mine"}, {"existingVolume": "mine"}),
+        ({"storageClass": "efs"}, {"storageClass": "efs"}),
+    ],
+)
+def test_without_a_model_bucket_nothing_is_mounted_unless_people_say_what(given: Manifest, rendered: Manifest) -> None:
+    text = ONE.replace("a.safetensors", f"a, extraValues: {json.dumps({'runtime': {'persistence': given}})}")
+    assert values(text, "sdruntime")["runtime"]["persistence"] == rendered
+
+
+def test_settings_in_their_older_places_travel_to_where_the_chart_reads_them() -> None:
+    text = text_of("settings-in-their-older-places")
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": 300}}
+    given = values(text, "comfy")["runtime"]
+    assert given["scaling"] == {"queueLength": 2, "extraHPAConfig": behavior}
+    assert given["inferenceApi"] == {"commandArguments": "--lowvram"}
+    assert given["queueAgent"] == {}
+    assert "extraHPAConfig" not in given
+    assert values(text, "other")["runtime"]["inferenceApi"] == {"commandArguments": "--highvram"}
+
+
+def test_what_the_guidance_leaves_empty_does_not_reach_the_chart_as_a_setting() -> None:
+    given = values(text_of("empty-defaults-of-the-guidance"), "sdruntime")
+    assert given["karpenter"]["nodeTemplate"] == {"tags": {}, "dataVolume": {}, "userData": ""}
+    runtime = given["runtime"]
+    assert (runtime["labels"], runtime["annotations"]) == ({}, {})
+    assert runtime["queueAgent"] == {"extraEnv": []}
+    assert runtime["inferenceApi"]["modelFilename"] == "a.safetensors"
+    assert runtime["persistence"]["s3"] == {"modelBucket": "models"}
 
 
 def test_one_runtimes_values_never_leak_into_anothers() -> None:
@@ -206,10 +253,18 @@ def test_charts_of_your_own_are_asked_for_the_way_argo_cd_wants() -> None:
         "targetRevision": "1.10",
     }
     assert source("two") == {
-        "repoURL": "https://aws-samples.github.io/stable-diffusion-on-eks/charts/",
+        "repoURL": "https://charts.example.com/aws-samples.github.io/stable-diffusion-on-eks/",
         "chart": "sd-on-eks",
         "targetRevision": "1.1.0",
     }
+
+
+def test_the_guidances_charts_are_ours_whatever_the_version() -> None:
+    rendered = manifests(text_of("charts-of-the-guidance"))
+    for name in ("one", "two", "three", "four"):
+        source = rendered[f"applications/runtimes/{name}.yaml"]["spec"]["source"]
+        assert (source["path"], source["targetRevision"]) == ("runtimes/chart", "main")
+        assert "chart" not in source
 
 
 def test_the_claims_application_reads_the_claims_of_its_own_cluster() -> None:
@@ -239,7 +294,12 @@ extra_values = st.fixed_dictionaries(
     },
 )
 runtimes = st.lists(
-    st.tuples(label.filter(lambda name: name.lower() not in names.TAKEN), label, text.filter(bool), extra_values),
+    st.tuples(
+        label.filter(lambda name: name.lower() not in names.TAKEN),
+        label.filter(lambda name: name.lower() not in names.PLATFORM_NAMESPACES),
+        text.filter(bool),
+        extra_values,
+    ),
     max_size=5,
     unique_by=(lambda runtime: runtime[0].lower(), lambda runtime: runtime[2]),
 )

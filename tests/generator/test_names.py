@@ -42,9 +42,29 @@ def test_names_are_those_that_the_composition_makes() -> None:
     }
     made = compose.managed(runtime, {"region": "us-west-2"}, ("sqs", "Queue", "dead-letter-queue"), {})
     assert made["metadata"]["name"] == names.MANAGED_RESOURCE.name("sdoneks", "sdruntime")
+    queue = compose.managed(runtime, {"region": "us-west-2"}, ("sqs", "Queue", "queue"), {})
+    assert queue["metadata"]["name"] == "sdruntime.queue"
     assert compose.queue_name(runtime) == names.QUEUE.name("sdoneks", "sdruntime")
-    assert compose.queue_name(runtime, "-dead-letter") == names.DEAD_LETTER_QUEUE.name("sdoneks", "sdruntime")
+    assert compose.queue_name(runtime, "_dead-letter") == names.DEAD_LETTER_QUEUE.name("sdoneks", "sdruntime")
     assert compose.config_map_name(runtime) == names.CONFIG_MAP.name("sdoneks", "sdruntime")
+
+
+def test_no_name_of_a_runtime_makes_its_queues_those_of_another() -> None:
+    stacks, runtimes = ("s", "s-b"), ("a", "b-a", "a-dead-letter", "a-queue", "a-dead-letter-queue")
+    made = [
+        form.name(stack, runtime)
+        for form in (names.QUEUE, names.DEAD_LETTER_QUEUE)
+        for stack in stacks
+        for runtime in runtimes
+    ]
+    assert len(set(made)) == len(made)
+
+
+@pytest.mark.parametrize("region", ["us-west-2", "cn-northwest-1", "us-gov-west-1", "eusc-de-east-1", "ap-southeast-5"])
+def test_the_partition_is_the_one_that_the_composition_takes(region: str) -> None:
+    compose = compose_of("inferenceapi")
+    cluster = load(f"modelsRuntime: []\n{CLUSTER.replace('us-west-2', region)}", "config.yaml").config.cluster
+    assert cluster.partition == compose.partition({"spec": {"region": region}})
 
 
 def test_the_longest_stack_fits_the_names_of_its_buckets() -> None:

@@ -50,6 +50,8 @@ def messages(errors: Any) -> Iterator[str]:
     for error in errors:
         if error.validator in ("additionalProperties", "required"):
             yield error.message
+        if error.validator == "enum":
+            yield f"'{error.path[-1]}' is {error.message}"
         yield from messages(error.context or ())
 
 
