@@ -1,7 +1,7 @@
 """Logs: one JSON object a line, on standard output.
 
-The keys are `event level timestamp` and, where they apply, `job key runtime task status attempt code reason seconds delay_s
-images message model thread`. Prompts, contents of messages and query strings of URLs are never logged.
+The keys are `event level timestamp` and, where they apply, `job key runtime task status attempt code reason seconds
+delay_s images message model thread`. Prompts, contents of messages and query strings of URLs are never logged.
 """
 
 import logging

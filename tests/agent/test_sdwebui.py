@@ -293,7 +293,7 @@ headers = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(content=st.dictionaries(fields, json_values | headers), task=st.sampled_from(sorted(set(Task))))
 def test_any_content_becomes_a_request_or_a_permanent_failure(content: dict[str, Any], task: Task) -> None:
     try:
