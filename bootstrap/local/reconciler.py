@@ -13,6 +13,9 @@ from bootstrap.local.provider import Lookup, NotAppliedError, Provider
 Manifest = dict[str, Any]
 Identity = tuple[str, str, str]  # kind, namespace, name
 
+# Far more than any chain of claims and resources that wait for one another.
+MOST_ROUNDS = 50
+
 
 @dataclass
 class Composed:
@@ -51,22 +54,28 @@ class Reconciler:
         for key, claim in wanted.items():
             composed = self._composed.setdefault(key, Composed(claim))
             composed.claim = claim | {"status": composed.claim.get("status", {})}
-        refusals: dict[Identity, str] = {}
-        # A claim may wait for the status of another, and for its own resources: at most once for each.
-        for _ in range(len(wanted) + 2):
-            changed = False
-            refusals = {}
-            for key, composed in self._composed.items():
-                try:
-                    changed |= self._step(composed)
-                except CompositionError as error:
-                    refusals[key] = str(error)
+        # Claims wait for the status of others, and resources for each other, in whatever order: go on while it helps.
+        for _ in range(MOST_ROUNDS):
+            changed, refusals = self._round()
             if not changed:
                 break
+        else:
+            raise CompositionError(f"the claims still change after {MOST_ROUNDS} rounds")
         if refusals:
             raise CompositionError(
                 "; ".join(f"{kind} {ns}/{name}: {why}" for (kind, ns, name), why in refusals.items())
             )
+
+    def _round(self) -> tuple[bool, dict[Identity, str]]:
+        """Compose every claim once; return whether anything changed, and which compositions refuse, and why."""
+        changed = False
+        refusals: dict[Identity, str] = {}
+        for key, composed in self._composed.items():
+            try:
+                changed |= self._step(composed)
+            except CompositionError as error:
+                refusals[key] = str(error)
+        return changed, refusals
 
     def status(self, kind: str, name: str | None = None) -> Manifest:
         """Return the status of the claim of `kind` called `name`, or of the only one; empty when there is none."""

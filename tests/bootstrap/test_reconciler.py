@@ -73,6 +73,16 @@ def test_claims_become_queues_that_get_their_own_jobs_only(
     assert '"for two"' in received["two"]["Messages"][0]["Body"]
 
 
+def test_the_job_api_is_told_every_runtime_that_receives(
+    aws: Aws, reconciler: Reconciler, claims: Callable[..., list[Manifest]]
+) -> None:
+    reconciler.reconcile(claims("one", "two"))
+    bucket = reconciler.status("InferenceAPI")["configBucket"]
+    table = json.loads(aws.client("s3").get_object(Bucket=bucket, Key="runtimes.json")["Body"].read())
+    assert [runtime["name"] for runtime in table] == ["one", "two"]
+    assert reconciler.status("InferenceRuntime", "two")["receiving"]
+
+
 def test_the_config_map_tells_pods_where_everything_is(
     reconciler: Reconciler, claims: Callable[..., list[Manifest]]
 ) -> None:
