@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,8 +58,7 @@ class Running:
     """A running API and what is behind it."""
 
     url: str
-    process: "subprocess.Popen[bytes]"
-    log: Path
+    topic: str
     s3: "S3Client"
     sqs: "SQSClient"
     queues: dict[str, str]
@@ -70,62 +70,80 @@ class Running:
         return [message["Body"] for message in found.get("Messages", [])]
 
 
+@contextmanager
+def started(command: list[str], environ: dict[str, str], log: Path, url: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a program that answers `url` once it is ready, and stop it in the end if it still runs."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environ, stdout=output, stderr=output)
+    try:
+        wait_for(url, process)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=30)
+
+
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("api")
-    port, emulator_port = free_port(), free_port()
-    environ = {
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = str(tmp_path_factory.mktemp("home"))
+    return {
         "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
+        "HOME": folder,
+        "TMPDIR": folder,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+@pytest.fixture(scope="module")
+def endpoint(environ: dict[str, str]) -> Iterator[str]:
+    """Return the address of the emulator."""
+    port = free_port()
     settings = {
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(emulator_port),
+        "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",
         "SERVICES": "sqs,sns,s3",
         "LOG_LEVEL": "WARNING",
     }
-    with (folder / "emulator.log").open("wb") as log:
-        emulator = subprocess.Popen([str(EMULATOR)], env=environ | settings, stdout=log, stderr=log)
-    api = None
-    try:
-        endpoint = f"http://127.0.0.1:{emulator_port}"
-        wait_for(f"{endpoint}/_ministack/health", emulator)
-        session = boto3.Session(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
-        s3, sqs = session.client("s3", endpoint_url=endpoint), session.client("sqs", endpoint_url=endpoint)
-        sns = session.client("sns", endpoint_url=endpoint)
-        for bucket in ("outputs", "config"):
-            s3.create_bucket(Bucket=bucket)
-        s3.put_object(Bucket="config", Key=keys.RUNTIMES, Body=json.dumps(RUNTIMES).encode())
-        topic = sns.create_topic(Name="input")["TopicArn"]
-        queues = {}
-        for runtime in ("tiny", "flow"):
-            queues[runtime] = sqs.create_queue(QueueName=runtime)["QueueUrl"]
-            arn = sqs.get_queue_attributes(QueueUrl=queues[runtime], AttributeNames=["QueueArn"])
-            policy = {"FilterPolicy": json.dumps({"runtime": [runtime]}), "RawMessageDelivery": "true"}
-            sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"], Attributes=policy)
-        told = {
-            "AWS_ENDPOINT_URL": endpoint,
-            "SNS_TOPIC_ARN": topic,
-            "S3_OUTPUT_BUCKET": "outputs",
-            "RUNTIMES_BUCKET": "config",
-        }
-        with (folder / "api.log").open("wb") as log:
-            command = [sys.executable, "-m", "api", "--port", str(port)]
-            api = subprocess.Popen(command, env=environ | told, stdout=log, stderr=log)
-        url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/healthz", api)
-        yield Running(url, api, folder / "api.log", s3, sqs, queues)
-    finally:
-        for process in (api, emulator):
-            if process and process.poll() is None:
-                process.terminate()
-                process.wait(timeout=30)
+    url = f"http://127.0.0.1:{port}"
+    log = Path(environ["HOME"]) / "emulator.log"
+    with started([str(EMULATOR)], environ | settings, log, f"{url}/_ministack/health"):
+        yield url
+
+
+@contextmanager
+def served(environ: dict[str, str], endpoint: str, log: Path, **settings: str) -> "Iterator[tuple[str, Any]]":
+    """Run an API; give its address and its process."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    told = {"AWS_ENDPOINT_URL": endpoint, "S3_OUTPUT_BUCKET": "outputs", "RUNTIMES_BUCKET": "config"}
+    command = [sys.executable, "-m", "api", "--port", str(port)]
+    with started(command, environ | told | settings, log, f"{url}/healthz") as process:
+        yield url, process
+
+
+@pytest.fixture(scope="module")
+def running(environ: dict[str, str], endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    session = boto3.Session(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
+    s3, sqs = session.client("s3", endpoint_url=endpoint), session.client("sqs", endpoint_url=endpoint)
+    sns = session.client("sns", endpoint_url=endpoint)
+    for bucket in ("outputs", "config"):
+        s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket="config", Key=keys.RUNTIMES, Body=json.dumps(RUNTIMES).encode())
+    topic = sns.create_topic(Name="input")["TopicArn"]
+    queues = {}
+    for runtime in ("tiny", "flow"):
+        queues[runtime] = sqs.create_queue(QueueName=runtime)["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queues[runtime], AttributeNames=["QueueArn"])
+        policy = {"FilterPolicy": json.dumps({"runtime": [runtime]})}
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"], Attributes=policy)
+    log = tmp_path_factory.mktemp("api") / "api.log"
+    with served(environ, endpoint, log, SNS_TOPIC_ARN=topic) as (url, _):
+        yield Running(url, topic, s3, sqs, queues)
 
 
 def guidance(job_id: str, runtime: str, tasktype: str) -> dict[str, Any]:
@@ -199,12 +217,16 @@ def test_without_its_settings_it_says_which_and_does_not_start() -> None:
     assert ended.stderr.endswith("error: S3_OUTPUT_BUCKET: Field required; RUNTIMES_BUCKET: Field required\n")
 
 
-def test_it_logs_json_lines_without_what_clients_sent_and_stops_when_told(running: Running) -> None:
-    httpx.get(f"{running.url}/v1/jobs/{SECRET}", headers={"x-api-key": SECRET}, params={"key": SECRET})
-    httpx.post(f"{running.url}/v1alpha2", json=guidance("alpha2", "tiny", SECRET))
-    running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(timeout=30) in {0, -signal.SIGTERM}
-    text = running.log.read_text()
+def test_it_logs_json_lines_without_what_clients_sent_and_stops_when_told(
+    running: Running, environ: dict[str, str], endpoint: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "api.log"
+    with served(environ, endpoint, log, SNS_TOPIC_ARN=running.topic) as (url, process):
+        httpx.get(f"{url}/v1/jobs/{SECRET}", headers={"x-api-key": SECRET}, params={"key": SECRET})
+        httpx.post(f"{url}/v1alpha2", json=guidance("alpha2", "tiny", SECRET))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) in {0, -signal.SIGTERM}
+    text = log.read_text()
     assert SECRET not in text
     lines = [json.loads(line) for line in text.splitlines()]
     assert {"message", "level", "timestamp"} <= lines[0].keys()
