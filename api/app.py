@@ -37,7 +37,7 @@ def create_app(settings: Settings, clients: Clients) -> FastAPI:
         app.add_exception_handler(kind, _answer)
     app.include_router(pages.router(clients, bucket))
     app.include_router(legacy.router(table, publisher, bucket))
-    app.include_router(jobs.router(table, Desk(records, publisher), records, states, bucket))
+    app.include_router(jobs.router(table, Desk(table, records, publisher), records, states, bucket))
     app.add_api_route("/healthz", _health, include_in_schema=False)
     return app
 

@@ -2,6 +2,7 @@
 
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 from mangum import Mangum
 from mangum.handlers.api_gateway import APIGateway
@@ -24,7 +25,8 @@ class RestProxy(APIGateway):
         if not whole.endswith(path.rstrip("/")):
             return scope
         root = whole.removesuffix(path.rstrip("/"))
-        return {**scope, "path": root + path, "root_path": root}
+        # A REST API passes paths on as clients wrote them, percent-encoded; ASGI has them decoded.
+        return {**scope, "path": unquote(root + path), "root_path": root}
 
 
 def _path(event: Any) -> str:

@@ -1,7 +1,7 @@
 """The three forms of request that the guidance's clients speak; README.md has the table of what was decided."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NoReturn
 
@@ -13,10 +13,10 @@ from fastapi.routing import APIRoute
 from api import problem
 from api.problem import Problem
 from api.publisher import Publisher, pack
-from api.routing import route
+from api.routing import Runtime, route
 from api.runtimes import RoutingTable
 from contract import keys
-from contract.job import Form, Job, build
+from contract.job import Form, Job, Task, build
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class Asked:
 
     Attributes:
         job: The job, not yet routed.
-        runtime: The runtime it names, if its form does that.
+        runtime: The runtime it names, in lower case, if its form does that.
         model: The checkpoint it is routed by otherwise.
         answer: What its client is told, besides where the output will be.
     """
@@ -84,6 +84,22 @@ def v1alpha2(payload: Any) -> Asked:
 FORMS: dict[str, Callable[[Any], Asked]] = {"/": seed, "/v1alpha1": v1alpha1, "/v1alpha2": v1alpha2}
 
 
+def routed(asked: Asked, runtimes: Sequence[Runtime]) -> Job:
+    """Return the job, routed.
+
+    On ComfyUI every task is a pipeline: the guidance's agent never looks at it there, and the newest version of its API
+    accepts only those of the web UI.
+
+    Raises:
+        UnroutableError: No runtime can serve it.
+    """
+    job = asked.job
+    if any(each.name == asked.runtime and each.type == "comfyui" for each in runtimes):
+        job = replace(job, task=Task.PIPELINE)
+    chosen = route(runtimes, runtime=asked.runtime, model=asked.model, task=job.task)
+    return replace(job, runtime=chosen.name)
+
+
 class _TextErrors(APIRoute):
     """Routes whose clients expect status 400 and a line of text for whatever is wrong with a request."""
 
@@ -114,8 +130,7 @@ def router(table: RoutingTable, publisher: Publisher, bucket: str) -> APIRouter:
     def submit(read: Callable[[Any], Asked]) -> Callable[[bytes], dict[str, Any]]:
         def endpoint(body: Annotated[bytes, Depends(_raw)]) -> dict[str, Any]:
             asked = read(_json(body))
-            chosen = route(table.current(), runtime=asked.runtime, model=asked.model, task=asked.job.task)
-            job = replace(asked.job, runtime=chosen.name)
+            job = routed(asked, table.current())
             publisher.send(pack(job))
             log.info("job accepted", id=job.id, runtime=job.runtime, form=job.form)
             return asked.answer | {"output_location": keys.url(bucket, job.folder)}

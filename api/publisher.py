@@ -8,8 +8,10 @@ from api.aws import Clients
 from contract import keys
 from contract.job import Form, InvalidJobError, Job, encode
 
-# SNS takes 256 KiB of message and attributes together.
-MAX_MESSAGE_BYTES = 255 * 1024
+# What a queue gets is SNS's envelope with the message as a string in it: escaped once more, beside a signature and
+# addresses. The two together must fit the 256 KiB that SNS takes of a message.
+MAX_QUEUED_BYTES = 256 * 1024
+ENVELOPE_BYTES = 2 * 1024
 # SQS refuses what XML 1.0 does, and SNS would then lose the job; control characters are escaped in JSON anyway.
 _UNSENDABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -35,21 +37,21 @@ def pack(job: Job) -> Parcel:
     Raises:
         InvalidJobError: It holds what no message can carry.
     """
-    try:
-        message = encode(job)
-    except RecursionError as error:
-        raise InvalidJobError("the content is nested too deeply") from error
+    message = encode(job)
     if found := _UNSENDABLE.search(message):
         raise InvalidJobError(f"the job holds the character U+{ord(found[0]):04X}, which is no text")
-    if len(message.encode()) <= MAX_MESSAGE_BYTES:
+    if _fits(message):
         return Parcel(job, message, job.content)
-    # The key of a record of the older forms depends on the reference, so the reference cannot depend on the key.
-    name = job.key if job.form is Form.V1 else f"{job.id}~{sha256(_content(job.content)).hexdigest()[:12]}"
+    # The key of a record of the older forms depends on SNS's id of the publication, which there is none of yet.
+    name = keys.record_name(job.id)
+    if job.form is not Form.V1:
+        name += f"~{sha256(_content(job.content)).hexdigest()[:12]}"
     light = replace(job, content={}, content_ref=keys.record(name, keys.CONTENT))
     message = encode(light)
-    if len(message.encode()) > MAX_MESSAGE_BYTES:
+    if not _fits(message):
         raise InvalidJobError(
-            f"the context is too large: everything but the content must fit {MAX_MESSAGE_BYTES} bytes"
+            f"the context is too large: everything but the content must fit {MAX_QUEUED_BYTES - ENVELOPE_BYTES} bytes "
+            "when it is escaped as JSON within JSON"
         )
     return Parcel(light, message, job.content)
 
@@ -76,6 +78,10 @@ class Publisher:
             # Every queue's filter is on this attribute alone: exactly one of them matches.
             MessageAttributes={"runtime": {"DataType": "String", "StringValue": job.runtime}},
         )
+
+
+def _fits(message: str) -> bool:
+    return len(json.dumps(message)) + ENVELOPE_BYTES <= MAX_QUEUED_BYTES
 
 
 def _content(content: dict[str, Any]) -> bytes:

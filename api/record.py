@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
 
@@ -22,6 +23,11 @@ class Record:
 
     key: str
     objects: dict[str, datetime]
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job that it is of."""
+        return unquote(self.key.partition("~")[0])
 
 
 class Records:
@@ -52,7 +58,8 @@ class Records:
 
         The older forms may use an id again; then the newest is meant.
         """
-        found = self._list(keys.record(job_id)) or self._list(f"{keys.JOBS}/{job_id}~")
+        name = keys.record_name(job_id)
+        found = self._list(keys.record(name)) or self._list(f"{keys.JOBS}/{name}~")
         return max(found, key=lambda record: max(record.objects.values()), default=None)
 
     def read(self, key: str, name: str) -> dict[str, Any] | None:

@@ -35,11 +35,14 @@ class Progress(BaseModel):
 
 
 class Image(BaseModel):
-    """A picture: a link that works for anybody until it expires, and its place in the bucket."""
+    """A picture: a link that works for anybody until it expires, and its place in the bucket.
 
-    url: str
+    There is no link to what is not in the output bucket, or is part of a job's record.
+    """
+
+    url: str | None = None
     s3: str
-    expires_at: datetime
+    expires_at: datetime | None = None
 
 
 class JobState(BaseModel):
@@ -75,18 +78,27 @@ class States:
 
     def state(self, record: Record, links: Links) -> JobState:
         """Return the state of the job that `record` is of: what was asked, and over it what came of it."""
-        known: dict[str, Any] = {"id": record.key.partition("~")[0], "links": links}
+        known: dict[str, Any] = {"id": record.job_id, "links": links}
         if recorded := self._read(record, keys.JOB):
             known |= self._asked(recorded["message"])
         if result := self._read(record, keys.RESULT):
             known |= self._ended(Result.model_validate(result))
         elif keys.STARTED in record.objects:
-            started = {"started_at": record.objects[keys.STARTED]} | (self._read(record, keys.STARTED) or {})
-            known |= started | {"status": "running", "progress": self._progress(record)}
+            known |= self._begun(record) | {"status": "running", "progress": self._progress(record)}
         return JobState.model_validate(known)
 
     def _read(self, record: Record, name: str) -> dict[str, Any] | None:
         return self._records.read(record.key, name) if name in record.objects else None
+
+    def _begun(self, record: Record) -> dict[str, Any]:
+        noted = self._read(record, keys.STARTED) or {}
+        # Jobs of the older forms have nothing else to be known by. An agent may be newer than this API, though.
+        begun: dict[str, Any] = {"started_at": noted.get("started_at") or record.objects[keys.STARTED]}
+        if isinstance(noted.get("runtime"), str):
+            begun["runtime"] = noted["runtime"]
+        if noted.get("task") in list(Task):
+            begun["task"] = noted["task"]
+        return begun
 
     def _progress(self, record: Record) -> dict[str, Any] | None:
         written = record.objects.get(keys.PROGRESS)
@@ -124,9 +136,13 @@ class States:
         }
 
     def _image(self, s3: str) -> Image:
-        bucket, _, key = s3.removeprefix("s3://").partition("/")
+        # Agents run other people's code: what they write must not open more than the pictures of jobs.
+        ours = keys.url(self._bucket, "")
+        key = s3.removeprefix(ours)
+        if not s3.startswith(ours) or not key or key.startswith(f"{keys.JOBS}/"):
+            return Image(s3=s3)
         expires_at = datetime.now(UTC) + timedelta(seconds=self._presign_seconds)
         url = self._s3.generate_presigned_url(
-            "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=self._presign_seconds
+            "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=self._presign_seconds
         )
         return Image(url=url, s3=s3, expires_at=expires_at)

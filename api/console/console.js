@@ -177,7 +177,7 @@ function show(job, state) {
 
   const eta = progress?.eta_s ? `, ${Math.ceil(progress.eta_s)} s to go` : "";
   item.querySelector(".state").textContent =
-    state.status === "succeeded" ? (picture ? "" : "Loading…") : `${STATES[state.status]}${eta}`;
+    state.status === "succeeded" ? (picture ? "" : state.images ? "No picture" : "Loading…") : `${STATES[state.status]}${eta}`;
   const bar = item.querySelector("progress");
   bar.hidden = state.status !== "running";
   if (progress) bar.value = progress.progress;

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api import aws_lambda
+from contract import keys
 from tests.api.conftest import CONFIG_BUCKET, Platform
 
 
@@ -79,6 +80,16 @@ def test_links_lead_through_the_stage(
     assert answer["headers"]["location"] == self_link
     found = aws_lambda.handler(event("GET", "/v1/jobs/mine", resource=resources[1], root=root), None)
     assert json.loads(found["body"])["links"]["self"] == self_link
+
+
+@pytest.mark.parametrize("resource", ["/{proxy+}", "/v1/jobs/{id}"])
+def test_an_id_of_an_older_form_comes_percent_encoded(
+    platform: Platform, lambda_environment: None, resource: str
+) -> None:
+    platform.put("my%20%25job~aaaaaaaaaaaa", keys.STARTED, {})
+    found = aws_lambda.handler(event("GET", "/v1/jobs/my%20%25job", resource=resource), None)
+    answer = json.loads(found["body"])
+    assert (answer["id"], answer["links"]["self"]) == ("my %job", "/prod/v1/jobs/my%20%25job")
 
 
 def test_a_custom_domain_with_a_base_path(platform: Platform, lambda_environment: None) -> None:

@@ -3,18 +3,17 @@
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.legacy import FORMS, Asked
+from api.legacy import FORMS, Asked, routed
 from api.problem import Problem
 from api.publisher import pack
-from api.routing import Runtime, UnroutableError, route
-from contract.job import Form, InvalidJobError, Task, decode
+from api.routing import Runtime, UnroutableError
+from contract.job import MAX_DEPTH, Form, InvalidJobError, Task, decode
 from tests.api.conftest import BUCKET, RUNTIMES, Platform
 
 HEADER = {"task": "text-to-image", "sd_model_checkpoint": "tiny.safetensors", "id_task": "31415"}
@@ -177,6 +176,36 @@ def test_a_number_for_an_id_works_as_it_always_did(platform: Platform) -> None:
     assert platform.delivered()["tiny"][0].id == "21123"
 
 
+@pytest.mark.parametrize("job_id", ["my job (2)", "katzen~bild", "猫", "50%", "a:b@c", "%41"])
+def test_an_id_of_any_characters_but_slashes_works_as_it_always_did(platform: Platform, job_id: str) -> None:
+    payload = task("tiny", "text-to-image", {"prompt": "x" * 300_000})
+    payload["task"]["metadata"]["id"] = job_id
+    answer = platform.api.post("/v1alpha2", json=payload)
+    assert answer.json()["output_location"] == f"s3://{BUCKET}/output/{job_id}"
+    [job] = platform.delivered()["tiny"]
+    assert job.id == job_id
+    assert job.content_ref
+    stored = platform.aws.s3.get_object(Bucket=BUCKET, Key=job.content_ref)
+    assert json.loads(stored["Body"].read()) == payload["task"]["content"]
+
+
+def test_the_same_request_again_is_another_job(platform: Platform) -> None:
+    for _ in range(2):
+        assert platform.api.post("/v1alpha2", json=V1ALPHA2).status_code == 200
+    one, other = platform.delivered()["tiny"]
+    assert (one.id, one.content) == (other.id, other.content)
+    assert one.key != other.key
+
+
+@pytest.mark.parametrize("tasktype", [each for each in Task if each is not Task.PIPELINE])
+def test_on_comfyui_every_task_is_a_pipeline(platform: Platform, tasktype: Task) -> None:
+    """The guidance's agent never looked at it there, and its newest API let no `pipeline` through."""
+    answer = platform.api.post("/v1alpha2", json=task("FLOW", tasktype, WORKFLOW))
+    assert answer.json() == {"id": "test-1", "runtime": "flow", "output_location": f"s3://{BUCKET}/output/test-1"}
+    [job] = platform.delivered()["flow"]
+    assert (job.task, job.content) == (Task.PIPELINE, WORKFLOW)
+
+
 def without(payload: dict[str, Any], *path: str) -> dict[str, Any]:
     payload = copy.deepcopy(payload)
     place = payload
@@ -270,12 +299,15 @@ def test_other_methods_are_refused_in_the_guidances_words(platform: Platform, pa
     ("change", "text"),
     [
         ({"runtime": "nobody"}, 'there is no runtime "nobody"; available: tiny (sdwebui, model tiny.safetensors), any'),
-        ({"runtime": "flow"}, 'runtime "flow" does not do "text-to-image"; available: '),
-        ({"runtime": "\ud800"}, 'there is no runtime "?"; available: '),
+        ({"tasktype": "pipeline"}, 'runtime "tiny" does not do "pipeline"; available: '),
+        ({"runtime": "\ud800"}, "the runtime must be a name"),
         ({"tasktype": "text-to-video"}, "the task must be one of text-to-image, "),
-        ({"id": "a/b"}, "the id must be 1 to 128 letters"),
-        ({"id": "", "prefix": "../x"}, "the id must be 1 to 128 letters, digits, '.', '_' or '-'; the prefix must be"),
-        ({"context": "\ud800"}, "the job holds the character U+D800, which is no text"),
+        ({"runtime": "flow", "tasktype": "text-to-video"}, "the task must be one of text-to-image, "),
+        ({"id": "a/b"}, "the id must be 1 to 128 printable characters without a slash"),
+        ({"id": "", "prefix": "../x"}, "the id must be 1 to 128 printable characters without a slash; the prefix must"),
+        ({"prefix": "jobs/mine"}, "the prefix must be a folder of at most 512 characters, without '.' or '..' parts"),
+        ({"context": "\ud800"}, "the context holds half a character"),
+        ({"context": "\uffff"}, "the job holds the character U+FFFF, which is no text"),
         ({"context": "x" * 300_000}, "the context is too large"),
     ],
 )
@@ -306,12 +338,35 @@ def test_a_model_without_a_name_is_refused(platform: Platform, model: Any) -> No
     assert (answer.status_code, answer.text) == (400, "sd_model_checkpoint must be the name of a model")
 
 
-def test_a_request_that_is_nested_as_deeply_as_json_allows_is_answered(platform: Platform) -> None:
-    deep: Any = {}
-    for _ in range(800):
-        deep = {"a": deep}
-    answer = platform.api.post("/v1alpha2", json=task("tiny", "text-to-image", deep))
-    assert answer.status_code in {200, 400}
+@pytest.mark.parametrize("path", FORMS)
+def test_a_request_nests_as_deeply_as_agents_can_take_and_no_deeper(platform: Platform, path: str) -> None:
+    def nested(levels: int) -> dict[str, Any]:
+        deep: dict[str, Any] = {}
+        for _ in range(levels - 1):
+            deep = {"a": deep}
+        return deep if path == "/v1alpha2" else deep | {"alwayson_scripts": HEADER}
+
+    def ask(levels: int) -> tuple[int, str]:
+        content = nested(levels)
+        body = task("tiny", "text-to-image", content) if path == "/v1alpha2" else content
+        answer = platform.api.post(path, json=body)
+        return answer.status_code, answer.text
+
+    assert ask(MAX_DEPTH)[0] == 200
+    [job] = platform.delivered()["tiny"]
+    assert job.content == nested(MAX_DEPTH)
+    for levels in (MAX_DEPTH + 1, 900):
+        assert ask(levels) == (400, "the content nests more than 100 levels deep")
+    assert platform.delivered() == {}
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_number_too_large_for_any_program_is_refused(platform: Platform, path: str) -> None:
+    content = {"alwayson_scripts": HEADER, "cfg_scale": 7}
+    body = task("tiny", "text-to-image", content) if path == "/v1alpha2" else content
+    answer = platform.api.post(path, content=json.dumps(body).replace('"cfg_scale": 7', '"cfg_scale": 1e999'))
+    assert (answer.status_code, answer.text) == (400, "the content holds a number that is not finite")
+    assert platform.delivered() == {}
 
 
 def test_an_accepted_job_costs_one_publication_and_leaves_no_object(platform: Platform) -> None:
@@ -329,7 +384,7 @@ headers = st.fixed_dictionaries(
     optional={
         "id": anything | st.just("a"),
         "id_task": anything | st.just("a"),
-        "runtime": anything | st.just("tiny"),
+        "runtime": anything | st.sampled_from(["tiny", "flow"]),
         "task": anything | st.sampled_from(list(Task)),
         "tasktype": anything | st.sampled_from(list(Task)),
         "sd_model_checkpoint": anything | st.just("tiny.safetensors"),
@@ -347,8 +402,7 @@ def test_whatever_arrives_becomes_a_job_for_one_runtime_or_a_reason(payload: Any
     table = [Runtime(**each) for each in RUNTIMES]
     try:
         asked = read(payload)
-        chosen = route(table, runtime=asked.runtime, model=asked.model, task=asked.job.task)
-        parcel = pack(replace(asked.job, runtime=chosen.name))
+        parcel = pack(routed(asked, table))
     except (Problem, InvalidJobError, UnroutableError):
         return
     assert decode(parcel.message, "") == parcel.job

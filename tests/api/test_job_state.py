@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -130,6 +131,26 @@ def test_a_job_that_succeeded_has_its_pictures_by_links_that_work(platform: Plat
     assert link.path.endswith(image)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "s3://models-of-others/secret.safetensors",
+        f"s3://{BUCKET}/jobs/another/content.json",
+        f"s3://{BUCKET}/",
+        f"s3://{BUCKET}-2/output/mine/mine-1.png",
+        f"{BUCKET}/output/mine/mine-1.png",
+        "https://images.example.com/a.png",
+    ],
+)
+def test_nothing_but_pictures_in_the_output_bucket_is_linked_to(platform: Platform, place: str) -> None:
+    submit(platform)
+    picture = f"s3://{BUCKET}/output/mine/mine-0a1b-1.png"
+    platform.put("mine", keys.RESULT, result(images=[place, picture], masks=[place]))
+    done = state(platform)
+    assert done["images"][0] == done["extras"][0] == {"url": None, "s3": place, "expires_at": None}
+    assert done["images"][1]["url"]
+
+
 @pytest.mark.parametrize("status", ["failed", "cancelled", "expired"])
 def test_a_job_that_did_not_succeed_says_why(platform: Platform, status: str) -> None:
     submit(platform)
@@ -146,13 +167,51 @@ def test_a_job_of_an_older_form_is_known_once_it_starts(platform: Platform) -> N
     platform.api.post("/v1alpha2", json={"task": {"metadata": metadata, "content": {}}})
     [job] = platform.delivered()["tiny"]
     assert platform.api.get("/v1/jobs/old").status_code == 404
-    platform.put(job.key, keys.STARTED, {"runtime": "tiny"})
-    assert (state(platform, "old")["status"], state(platform, "old")["runtime"]) == ("running", "tiny")
+    platform.put(job.key, keys.STARTED, {"started_at": NOW.isoformat(), "attempt": 1})
+    running = state(platform, "old")
+    assert (running["id"], running["status"], running["started_at"]) == ("old", "running", "2026-11-24T12:00:00Z")
+    assert (running["runtime"], running["task"], running["output_location"]) == (None, None, None)
     document = f"s3://{BUCKET}/{job.document_key}"
     platform.put(job.key, keys.RESULT, result(id="old", key=job.key, form=Form.V1ALPHA2, output_url=document))
     done = state(platform, "old")
     assert (done["id"], done["status"]) == ("old", "succeeded")
     assert done["output_location"] == f"s3://{BUCKET}/output/old"
+
+
+@pytest.mark.parametrize(
+    ("noted", "runtime", "task"),
+    [
+        ({"runtime": "tiny", "task": "pipeline"}, "tiny", "pipeline"),
+        ({"runtime": "tiny", "task": "a task of a newer agent", "status": "odd", "links": 1}, "tiny", None),
+        ({"runtime": None, "task": ["x"], "started_at": None, "id": "other"}, None, None),
+    ],
+)
+def test_what_an_agent_notes_of_a_job_that_runs_is_shown_as_far_as_it_is_understood(
+    platform: Platform, noted: dict[str, Any], runtime: str | None, task: str | None
+) -> None:
+    platform.put("old~aaaaaaaaaaaa", keys.STARTED, noted)
+    running = state(platform, "old")
+    assert (running["id"], running["status"]) == ("old", "running")
+    assert (running["runtime"], running["task"]) == (runtime, task)
+    assert running["started_at"]
+
+
+@pytest.mark.parametrize("job_id", ["my job (2)", "katzen~bild", "猫", "50%", "a:b@c", "%41", "a?b#c"])
+def test_a_job_of_an_older_form_is_asked_for_by_its_id_whatever_characters_that_has(
+    platform: Platform, job_id: str
+) -> None:
+    metadata = {"id": job_id, "runtime": "tiny", "tasktype": "text-to-image", "prefix": "output"}
+    platform.api.post("/v1alpha2", json={"task": {"metadata": metadata, "content": {}}})
+    [job] = platform.delivered()["tiny"]
+    platform.put(job.key, keys.RESULT, result(id=job_id, key=job.key, form=Form.V1ALPHA2))
+    done = state(platform, quote(job_id, safe=""))
+    assert (done["id"], done["status"]) == (job_id, "succeeded")
+    assert platform.api.get(done["links"]["self"]).json()["id"] == job_id
+
+
+def test_the_key_of_a_record_is_no_id(platform: Platform) -> None:
+    platform.put("old~aaaaaaaaaaaa", keys.RESULT, result(id="old"))
+    assert platform.api.get("/v1/jobs/old~aaaaaaaaaaaa").status_code == 404
 
 
 def test_of_several_jobs_under_one_old_id_the_newest_is_meant(platform: Platform) -> None:
@@ -183,7 +242,7 @@ def test_a_job_that_does_not_exist_is_a_problem(platform: Platform) -> None:
     }
 
 
-@pytest.mark.parametrize("job_id", ["a~b", "%2e%2e", "a b", "x" * 129])
+@pytest.mark.parametrize("job_id", ["%2e%2e", "a%2Fb", "a%5Cb", "a%0Ab", "x" * 129])
 def test_what_can_be_no_id_is_refused(platform: Platform, job_id: str) -> None:
     answer = platform.api.get(f"/v1/jobs/{job_id}")
     assert answer.status_code in {404, 422}

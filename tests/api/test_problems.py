@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from api.runtimes import RoutingTable
 from contract import keys
-from tests.api.conftest import CONFIG_BUCKET, RUNTIMES, Platform
+from tests.api.conftest import BUCKET, CONFIG_BUCKET, RUNTIMES, Platform
 
 JOB: dict[str, Any] = {"runtime": "tiny", "input": {"prompt": "a red circle"}}
 
@@ -55,7 +55,9 @@ def test_a_job_that_nothing_serves_is_refused_with_a_list_for_programs_too(platf
         ({"model": "xl", "input": {"alwayson_scripts": 1}}, "input.alwayson_scripts: must be an object"),
         ({"runtime": "tiny"}, "input: Field required"),
         (JOB | {"runtime": "\ud800"}, 'there is no runtime "?"'),
-        (JOB | {"context": "\ud800"}, "the job holds the character U+D800, which is no text"),
+        (JOB | {"context": "\ud800"}, "context: holds half a character"),
+        (JOB | {"input": {"\ud800": 1}}, "input: holds half a character"),
+        (JOB | {"context": "\uffff"}, "the job holds the character U+FFFF, which is no text"),
     ],
 )
 def test_what_is_wrong_with_a_job(platform: Platform, body: dict[str, Any], problem_said: str) -> None:
@@ -75,8 +77,17 @@ def test_an_id_that_differs_from_the_idempotency_key_is_refused(platform: Platfo
     [
         ("{", "application/json", 400, "the request body is not JSON: Expecting property name"),
         ("[" * 100_000, "application/json", 400, "There was an error parsing the body"),
-        ('{"runtime": "tiny", "input": {"a": NaN}}', "application/json", 422, "input.a.float: Input should be"),
-        ('{"input":' + '{"a":' * 500 + "1" + "}" * 501, "application/json", 422, "input.a.dict"),
+        ('{"input": {"a": NaN}}', "application/json", 422, "input: holds a number that is not finite"),
+        ('{"input": {"a": [1e999]}}', "application/json", 422, "input: holds a number that is not finite"),
+        ('{"input": {}, "context": -1e999}', "application/json", 422, "context: holds a number that is not finite"),
+        ('{"input":' + '{"a":' * 100 + "1" + "}" * 101, "application/json", 422, "input: nests more than 100 levels"),
+        ('{"input":' + '{"a":' * 900 + "1" + "}" * 901, "application/json", 422, "input: nests more than 100 levels"),
+        (
+            '{"input":{}, "context":' + "[" * 101 + "]" * 101 + "}",
+            "application/json",
+            422,
+            "context: nests more than 100 levels",
+        ),
         (json.dumps(JOB), "application/x-www-form-urlencoded", 415, "send the job as JSON"),
         (json.dumps(JOB), "", 415, "send the job as JSON"),
     ],
@@ -158,6 +169,15 @@ def test_while_aws_is_busy_clients_are_asked_to_come_back(
     assert old.headers["content-type"].startswith("text/plain")
 
 
+def test_a_job_that_expires_while_its_request_is_repeated_is_to_be_asked_for_again(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform.aws.s3, "put_object", failing(client_error("PreconditionFailed", 412)))
+    answer = platform.api.post("/v1/jobs", json=JOB | {"id": "mine"})
+    assert problem(answer, 503)["detail"] == 'the job "mine" is just being removed; try again'
+    assert platform.delivered() == {}
+
+
 @pytest.mark.parametrize("error", [client_error("AuthorizationError", 403), RuntimeError("secret")])
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1alpha2"])
 def test_a_fault_of_ours_is_told_to_the_log_and_not_to_the_client(
@@ -188,12 +208,26 @@ def test_nothing_that_a_client_sends_is_logged_but_ids(
         platform.api.post("/", json={"alwayson_scripts": {"task": secret}}, headers=headers)
         platform.api.get(f"/v1/jobs/{secret}", headers=headers)
         platform.api.get(f"/{secret}", headers=headers)
+        platform.put(
+            "mine",
+            keys.RESULT,
+            {
+                "id": "mine",
+                "key": "mine",
+                "runtime": "tiny",
+                "status": "succeeded",
+                "images": [f"s3://{BUCKET}/output/mine/{secret}.png"],
+                "finished_at": "2026-11-24T12:00:00Z",
+            },
+        )
+        assert secret in platform.api.get("/v1/jobs/mine").json()["images"][0]["url"]
     assert [(line["route"], line["status"]) for line in logs if line["event"] == "request"] == [
         ("/v1/jobs", 202),
         ("/v1/jobs", 422),
         ("/", 400),
         ("/v1/jobs/{id}", 404),
         (None, 404),
+        ("/v1/jobs/{id}", 200),
     ]
     assert {"event": "job accepted", "log_level": "info", "id": "mine", "runtime": "tiny", "form": "v1"} in logs
     printed = capfd.readouterr()

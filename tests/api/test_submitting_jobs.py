@@ -2,16 +2,17 @@
 
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from api.publisher import MAX_MESSAGE_BYTES, pack
+from api.publisher import ENVELOPE_BYTES, MAX_QUEUED_BYTES, pack
 from api.submission import new_id
 from contract import keys
 from contract.job import Form, Job, Task, decode
-from tests.api.conftest import BUCKET, Platform
+from tests.api.conftest import BUCKET, RUNTIMES, Platform
 
 PROMPT = {"prompt": "a red circle"}
 
@@ -34,6 +35,8 @@ def test_a_job_is_accepted_recorded_and_published_to_its_runtime_alone(platform:
     delivered = platform.delivered()
     assert list(delivered) == ["tiny"]
     [job] = delivered["tiny"]
+    assert job.publication, "agents know the publication, which the API does not"
+    job = replace(job, publication="")
     assert job == Job(
         id="mine",
         runtime="tiny",
@@ -102,7 +105,9 @@ def test_a_repeated_request_is_answered_as_the_first_time(platform: Platform) ->
     again = platform.api.post("/v1/jobs", json=body)
     assert (again.status_code, again.json()) == (first.status_code, first.json())
     [one, other] = platform.delivered()["tiny"]
-    assert one == other, "the agents must be able to tell that it is the same job"
+    assert replace(one, publication="") == replace(other, publication="")
+    assert one.publication != other.publication
+    assert (one.key, one.digest) == (other.key, other.digest), "agents must be able to tell that it is the same job"
 
 
 def test_an_idempotency_key_is_as_good_as_an_id(platform: Platform) -> None:
@@ -120,6 +125,66 @@ def test_a_repeated_request_is_not_published_again_once_an_agent_has_the_job(pla
     platform.put("mine", keys.STARTED, {})
     assert platform.api.post("/v1/jobs", json=body).status_code == 202
     assert platform.delivered() == {}
+
+
+@pytest.mark.parametrize("name", [None, keys.STARTED, keys.RESULT])
+@pytest.mark.parametrize(
+    "asked", [{"runtime": "tiny"}, {"model": "tiny.safetensors"}], ids=["by runtime", "by model, which another serves"]
+)
+def test_when_the_runtime_is_gone_a_repeated_request_is_answered_as_the_first_time_only_if_the_job_has_started(
+    platform: Platform, asked: dict[str, str], name: str | None
+) -> None:
+    body = {"id": "mine", "input": PROMPT} | asked
+    first = platform.api.post("/v1/jobs", json=body)
+    platform.delivered()
+    platform.publish_runtimes([each for each in RUNTIMES if each["name"] != "tiny"])
+    if name:
+        platform.put("mine", name, {})
+    again = platform.api.post("/v1/jobs", json=body)
+    if name:
+        assert (again.status_code, again.json()) == (202, first.json())
+    else:
+        assert again.status_code == 409
+        gone = 'the job "mine" was accepted for the runtime "tiny", which is gone; use another id'
+        assert again.json()["errors"] == [{"path": "runtime", "message": gone}]
+    assert platform.delivered() == {}, "nothing is published to where nobody listens"
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param({"name": "tiny", "type": "sdwebui", "model": "xl"}, id="it serves another model"),
+        pytest.param({"name": "tiny", "type": "comfyui"}, id="it does other tasks"),
+    ],
+)
+@pytest.mark.parametrize("started", [True, False])
+def test_what_was_accepted_stays_accepted_when_it_would_be_refused_now(
+    platform: Platform, now: dict[str, str], started: bool
+) -> None:
+    body = {"id": "mine", "model": "tiny.safetensors", "task": "text-to-image", "input": PROMPT, "runtime": "tiny"}
+    first = platform.api.post("/v1/jobs", json=body)
+    platform.delivered()
+    platform.publish_runtimes([now])
+    if started:
+        platform.put("mine", keys.STARTED, {})
+    again = platform.api.post("/v1/jobs", json=body)
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert list(platform.delivered()) == ([] if started else ["tiny"])
+    assert platform.api.post("/v1/jobs", json=body | {"id": "new"}).status_code == 422
+    assert platform.api.post("/v1/jobs", json=body | {"context": 1}).status_code == 409
+
+
+def test_a_refusal_costs_no_look_at_records_without_an_id(platform: Platform) -> None:
+    calls: list[str] = []
+    platform.aws.s3.meta.events.register("before-call.s3", lambda params, **_: calls.append(params["url_path"]))
+    try:
+        assert platform.api.post("/v1/jobs", json={"runtime": "nobody", "input": {}}).status_code == 422
+        assert calls == [f"/{keys.RUNTIMES}"]
+        calls.clear()
+        assert platform.api.post("/v1/jobs", json={"runtime": "tiny", "id": "mine", "input": {}}).status_code == 202
+        assert calls == [f"/{keys.RUNTIMES}", "/jobs/mine/job.json"], "and an id costs none as long as it is new"
+    finally:
+        platform.aws.s3.meta.events.unregister("before-call.s3")
 
 
 @pytest.mark.parametrize(
@@ -221,6 +286,19 @@ def test_the_limit_of_a_message_is_exact() -> None:
     def job(size: int) -> Job:
         return Job(id="a", runtime="tiny", task=Task.TEXT_TO_IMAGE, content={"p": "x" * size})
 
-    overhead = len(pack(job(0)).message)
-    assert pack(job(MAX_MESSAGE_BYTES - overhead)).job.content_ref is None
-    assert pack(job(MAX_MESSAGE_BYTES - overhead + 1)).job.content_ref == "jobs/a/content.json"
+    room = MAX_QUEUED_BYTES - ENVELOPE_BYTES - len(json.dumps(pack(job(0)).message))
+    assert pack(job(room)).job.content_ref is None
+    assert pack(job(room + 1)).job.content_ref == "jobs/a/content.json"
+
+
+@pytest.mark.parametrize("letter", ['"', "\n", "\\", "ü", "😀", "x"])
+def test_what_a_queue_gets_fits_however_much_of_it_must_be_escaped(platform: Platform, letter: str) -> None:
+    by_reference = []
+    for size in (20_000, 120_000, 200_000, 250_000, 255_500):
+        body = {"id": f"of-{size}", "runtime": "tiny", "input": {"prompt": letter * (size // len(letter.encode()))}}
+        assert platform.api.post("/v1/jobs", json=body).status_code == 202
+        [message] = platform.messages("tiny")
+        assert len(message.encode()) <= 256 * 1024
+        by_reference.append(decode(message, "tiny").content_ref is not None)
+    assert by_reference[0] is False
+    assert by_reference[-1] is (letter != "x")
