@@ -13,6 +13,8 @@ from contract import keys
 
 MAX_ID_LENGTH = 128
 MAX_PREFIX_LENGTH = 512
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+MAX_KEY_BYTES = 1024
 # Far deeper than any request or workflow, and far from what Python's own recursion bears.
 MAX_DEPTH = 100
 # Identifiers become part of S3 keys: no slash, and no name that consists of dots alone. Those of /v1 also of URLs.
@@ -221,73 +223,89 @@ def build(
     Raises:
         InvalidJobError: Names every problem, in the terms of the request.
     """
-    problems = []
     # The guidance never checked ids: numbers were used, and work.
     name = str(id) if isinstance(id, int) and not isinstance(id, bool) else id
-    if form == Form.V1:
-        if not isinstance(name, str) or not _PLAIN_ID.fullmatch(name):
-            problems.append(f"the id must be 1 to {MAX_ID_LENGTH} letters, digits, '.', '_' or '-'")
-    elif not isinstance(name, str) or not _is_old_id(name):
-        problems.append(f"the id must be 1 to {MAX_ID_LENGTH} printable characters without a slash")
-    if not isinstance(runtime, str) or not runtime or not runtime.isprintable():
-        problems.append("the runtime must be a name")
     kind = _TASK_ALIASES.get(task, task) if isinstance(task, str) else task
-    if not isinstance(kind, str) or kind not in set(Task):
-        problems.append(f"the task must be one of {', '.join(Task)}")
-    if not isinstance(content, dict):
-        problems.append("the content must be an object")
-    problems += [
-        f"the {part} {problem}"
-        for part, value in (("content", content), ("context", context))
-        if (problem := unsound(value))
-    ]
-    parts = prefix.strip("/").split("/") if isinstance(prefix, str) else [".."]
-    if (
-        not isinstance(prefix, str)
-        or len(prefix) > MAX_PREFIX_LENGTH
-        or not prefix.isprintable()
-        or "\\" in prefix
-        or {".", ".."} & set(parts)
-        or parts[0] == keys.JOBS
-    ):
-        problems.append(
-            f"the prefix must be a folder of at most {MAX_PREFIX_LENGTH} characters, without '.' or '..' parts, "
-            f"and not `{keys.JOBS}`"
-        )
-    if form not in list(Form):
-        problems.append(f"the form must be one of {', '.join(Form)}")
-    if content_ref is not None and not (
-        isinstance(content_ref, str)
-        and content_ref.startswith(tuple(keys.record(keys.record_name(str(name)))[:-1] + mark for mark in "/~"))
-        and content_ref.endswith(f"/{keys.CONTENT}")
-    ):
-        problems.append("`content_ref` must point to the content in the job's own record")
-    created = None
-    if created_at is not None:
-        try:
-            created = datetime.fromisoformat(created_at)
-            created = created if created.tzinfo else created.replace(tzinfo=UTC)
-        except (TypeError, ValueError):
-            problems.append("`created_at` is not an ISO 8601 time")
-    if problems:
+    told = (
+        _problem_of_id(name, form),
+        None if isinstance(runtime, str) and runtime and runtime.isprintable() else "the runtime must be a name",
+        None if isinstance(kind, str) and kind in list(Task) else f"the task must be one of {', '.join(Task)}",
+        None if isinstance(content, dict) else "the content must be an object",
+        (problem := unsound(content)) and f"the content {problem}",
+        (problem := unsound(context)) and f"the context {problem}",
+        _problem_of_prefix(prefix),
+        None if form in list(Form) else f"the form must be one of {', '.join(Form)}",
+        _problem_of_content_ref(content_ref, name),
+        _problem_of_time(created_at),
+    )
+    if problems := [problem for problem in told if problem]:
         raise InvalidJobError(*problems)
-    return Job(
-        id=str(name),
-        runtime=str(runtime).lower(),  # runtimes are named in lower case; clients of the guidance write both
-        task=Task(str(kind)),
+    job = Job(
+        id=name,
+        runtime=runtime.lower(),  # runtimes are named in lower case; clients of the guidance write both
+        task=Task(kind),
         content=content,
-        prefix="/".join(part for part in parts if part),
+        prefix="/".join(part for part in prefix.split("/") if part),
         context=context,
         form=Form(form),
-        created_at=created,
+        created_at=_time(created_at) if created_at is not None else None,
         content_ref=content_ref,
     )
+    if job.folder == keys.JOBS:
+        raise InvalidJobError(f"without a prefix the id must not be `{keys.JOBS}`, where records are")
+    longest = max(len(key.encode()) for key in (job.image_key(9999, ".webm"), keys.record(job.key, keys.PROGRESS)))
+    if longest > MAX_KEY_BYTES:
+        raise InvalidJobError(f"id and prefix make S3 keys of {longest} bytes: {MAX_KEY_BYTES} are allowed")
+    return job
 
 
-def _is_old_id(name: str) -> bool:
-    return (
-        0 < len(name) <= MAX_ID_LENGTH and name.isprintable() and not {"/", "\\"} & set(name) and name.strip(".") != ""
+def _problem_of_id(name: Any, form: Any) -> str | None:
+    if form == Form.V1:
+        plain = isinstance(name, str) and _PLAIN_ID.fullmatch(name)
+        return None if plain else f"the id must be 1 to {MAX_ID_LENGTH} letters, digits, '.', '_' or '-'"
+    usable = (
+        isinstance(name, str)
+        and 0 < len(name) <= MAX_ID_LENGTH
+        and name.isprintable()
+        and not {"/", "\\"} & set(name)
+        and name.strip(".")
     )
+    return None if usable else f"the id must be 1 to {MAX_ID_LENGTH} printable characters without a slash"
+
+
+def _problem_of_prefix(prefix: Any) -> str | None:
+    if isinstance(prefix, str) and len(prefix) <= MAX_PREFIX_LENGTH and prefix.isprintable() and "\\" not in prefix:
+        parts = prefix.strip("/").split("/")
+        if not {".", ".."} & set(parts) and parts[0] != keys.JOBS:
+            return None
+    return (
+        f"the prefix must be a folder of at most {MAX_PREFIX_LENGTH} characters, without '.' or '..' parts, "
+        f"and not `{keys.JOBS}`"
+    )
+
+
+def _problem_of_content_ref(reference: Any, name: Any) -> str | None:
+    if reference is None:
+        return None
+    if isinstance(reference, str) and isinstance(name, str) and name.isprintable():
+        record = keys.record(keys.record_name(name)).removesuffix("/")
+        if reference.startswith((f"{record}/", f"{record}~")) and reference.endswith(f"/{keys.CONTENT}"):
+            return None
+    return "`content_ref` must point to the content in the job's own record"
+
+
+def _problem_of_time(text: Any) -> str | None:
+    try:
+        if text is not None:
+            _time(text)
+    except (TypeError, ValueError):
+        return "`created_at` is not an ISO 8601 time"
+    return None
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def unsound(value: Any) -> str | None:

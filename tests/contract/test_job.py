@@ -128,6 +128,7 @@ for _ in range(101):
         ({"id": ".."}, "the id must be"),
         ({"id": "a\\b"}, "the id must be"),
         ({"id": "a\n"}, "the id must be"),
+        ({"id": "\ud800", "content_ref": "jobs/x/content.json"}, "the id must be"),
         ({"id": "a b", "form": "v1"}, "the id must be 1 to 128 letters"),
         ({"context": float("inf")}, "the context holds a number that is not finite"),
         ({"context": "\ud800"}, "the context holds half a character"),
@@ -151,6 +152,16 @@ for _ in range(101):
 )
 def test_a_job_that_could_do_harm_is_refused_with_the_reason(change: dict[str, Any], problem: str) -> None:
     message = {"metadata": HEAD_MESSAGE["metadata"] | change, "content": {}}
+    with pytest.raises(InvalidJobError, match=problem):
+        decode(json.dumps(message), "r")
+
+
+@pytest.mark.parametrize(
+    ("job_id", "prefix", "problem"),
+    [("猫" * 128, "", "S3 keys of 1184 bytes: 1024 are allowed"), ("jobs", "", "the id must not be `jobs`")],
+)
+def test_what_does_not_fit_into_the_bucket_is_refused(job_id: str, prefix: str, problem: str) -> None:
+    message = {"metadata": HEAD_MESSAGE["metadata"] | {"id": job_id, "prefix": prefix}, "content": {}}
     with pytest.raises(InvalidJobError, match=problem):
         decode(json.dumps(message), "r")
 
