@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,44 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import httpx
 import pytest
 
+from bootstrap.local.programs import Ports, answers
 from contract import keys
 from contract.job import decode, encode
 from contract.result import Result
+from tests.conftest import Aws
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
 
-EMULATOR = Path(".venv-emulator/bin/ministack")
+OUTPUTS, CONFIG = "api-outputs", "api-config"
 SECRET = "swordfish"
 RUNTIMES = [
     {"name": "tiny", "type": "sdwebui", "model": "tiny.safetensors"},
     {"name": "flow", "type": "comfyui"},
 ]
-
-pytestmark = pytest.mark.skipif(not EMULATOR.exists(), reason="the emulator is not installed: make test installs it")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"it ended with {process.returncode} before it answered {url}"
-        try:
-            if httpx.get(url, timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise TimeoutError(url)
 
 
 @dataclass
@@ -71,13 +51,23 @@ class Running:
 
 
 @contextmanager
-def started(command: list[str], environ: dict[str, str], log: Path, url: str) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run a program that answers `url` once it is ready, and stop it in the end if it still runs."""
+def served(aws: Aws, log: Path, topic: str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """Run an API until the end, if it has not ended before; give its address and its process."""
+    port = Ports().take(0)
+    url = f"http://127.0.0.1:{port}"
+    environ = {"PATH": os.environ["PATH"], "SNS_TOPIC_ARN": topic, **aws.environ}
+    environ |= {"S3_OUTPUT_BUCKET": OUTPUTS, "RUNTIMES_BUCKET": CONFIG}
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environ, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api", "--port", str(port)], env=environ, stdout=output, stderr=output
+        )
     try:
-        wait_for(url, process)
-        yield process
+        deadline = time.monotonic() + 60
+        while not answers(f"{url}/healthz"):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield url, process
     finally:
         if process.poll() is None:
             process.terminate()
@@ -85,64 +75,19 @@ def started(command: list[str], environ: dict[str, str], log: Path, url: str) ->
 
 
 @pytest.fixture(scope="module")
-def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = str(tmp_path_factory.mktemp("home"))
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": folder,
-        "TMPDIR": folder,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-
-
-@pytest.fixture(scope="module")
-def endpoint(environ: dict[str, str]) -> Iterator[str]:
-    """Return the address of the emulator."""
-    port = free_port()
-    settings = {
-        "BIND_HOST": "127.0.0.1",
-        "MINISTACK_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "IOT_MTLS_ENABLED": "0",
-        "SERVICES": "sqs,sns,s3",
-        "LOG_LEVEL": "WARNING",
-    }
-    url = f"http://127.0.0.1:{port}"
-    log = Path(environ["HOME"]) / "emulator.log"
-    with started([str(EMULATOR)], environ | settings, log, f"{url}/_ministack/health"):
-        yield url
-
-
-@contextmanager
-def served(environ: dict[str, str], endpoint: str, log: Path, **settings: str) -> "Iterator[tuple[str, Any]]":
-    """Run an API; give its address and its process."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    told = {"AWS_ENDPOINT_URL": endpoint, "S3_OUTPUT_BUCKET": "outputs", "RUNTIMES_BUCKET": "config"}
-    command = [sys.executable, "-m", "api", "--port", str(port)]
-    with started(command, environ | told | settings, log, f"{url}/healthz") as process:
-        yield url, process
-
-
-@pytest.fixture(scope="module")
-def running(environ: dict[str, str], endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    session = boto3.Session(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
-    s3, sqs = session.client("s3", endpoint_url=endpoint), session.client("sqs", endpoint_url=endpoint)
-    sns = session.client("sns", endpoint_url=endpoint)
-    for bucket in ("outputs", "config"):
+def running(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    s3, sqs, sns = (aws.client(service) for service in ("s3", "sqs", "sns"))
+    for bucket in (OUTPUTS, CONFIG):
         s3.create_bucket(Bucket=bucket)
-    s3.put_object(Bucket="config", Key=keys.RUNTIMES, Body=json.dumps(RUNTIMES).encode())
-    topic = sns.create_topic(Name="input")["TopicArn"]
+    s3.put_object(Bucket=CONFIG, Key=keys.RUNTIMES, Body=json.dumps(RUNTIMES).encode())
+    topic = sns.create_topic(Name="api-input")["TopicArn"]
     queues = {}
     for runtime in ("tiny", "flow"):
-        queues[runtime] = sqs.create_queue(QueueName=runtime)["QueueUrl"]
+        queues[runtime] = sqs.create_queue(QueueName=f"api-{runtime}")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=queues[runtime], AttributeNames=["QueueArn"])
         policy = {"FilterPolicy": json.dumps({"runtime": [runtime]})}
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"], Attributes=policy)
-    log = tmp_path_factory.mktemp("api") / "api.log"
-    with served(environ, endpoint, log, SNS_TOPIC_ARN=topic) as (url, _):
+    with served(aws, tmp_path_factory.mktemp("api") / "api.log", topic) as (url, _):
         yield Running(url, topic, s3, sqs, queues)
 
 
@@ -176,23 +121,25 @@ def test_a_large_job_and_its_pictures_go_through_the_bucket(running: Running) ->
     [body] = running.receive("tiny")
     job = decode(body, "tiny")
     assert job.content_ref
-    assert json.loads(running.s3.get_object(Bucket="outputs", Key=job.content_ref)["Body"].read()) == content
+    assert json.loads(running.s3.get_object(Bucket=OUTPUTS, Key=job.content_ref)["Body"].read()) == content
     assert httpx.get(f"{running.url}/v1/jobs/big").json()["status"] == "queued"
 
     image = job.image_key(1, ".png")
-    running.s3.put_object(Bucket="outputs", Key=image, Body=b"picture")
-    url = keys.url("outputs", image)
+    running.s3.put_object(Bucket=OUTPUTS, Key=image, Body=b"picture")
+    url = keys.url(OUTPUTS, image)
     result = Result(
         id=job.id, key=job.key, runtime="tiny", status="succeeded", images=[url], finished_at=job.created_at or 0
     )
     running.s3.put_object(
-        Bucket="outputs", Key=keys.record(job.key, keys.RESULT), Body=result.model_dump_json().encode()
+        Bucket=OUTPUTS,
+        Key=keys.record(job.key, keys.RESULT),
+        Body=result.model_dump_json().encode(),
     )
     done = httpx.get(f"{running.url}/v1/jobs/big").json()
     assert (done["status"], done["images"][0]["s3"]) == ("succeeded", url)
     assert httpx.get(done["images"][0]["url"]).content == b"picture"
     page = httpx.get(running.url)
-    origin = done["images"][0]["url"].split("/outputs/")[0]
+    origin = done["images"][0]["url"].split(f"/{OUTPUTS}/")[0]
     assert origin in page.headers["content-security-policy"]
 
 
@@ -218,10 +165,10 @@ def test_without_its_settings_it_says_which_and_does_not_start() -> None:
 
 
 def test_it_logs_json_lines_without_what_clients_sent_and_stops_when_told(
-    running: Running, environ: dict[str, str], endpoint: str, tmp_path: Path
+    running: Running, aws: Aws, tmp_path: Path
 ) -> None:
     log = tmp_path / "api.log"
-    with served(environ, endpoint, log, SNS_TOPIC_ARN=running.topic) as (url, process):
+    with served(aws, log, running.topic) as (url, process):
         httpx.get(f"{url}/v1/jobs/{SECRET}", headers={"x-api-key": SECRET}, params={"key": SECRET})
         httpx.post(f"{url}/v1alpha2", json=guidance("alpha2", "tiny", SECRET))
         process.send_signal(signal.SIGTERM)
