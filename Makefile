@@ -19,21 +19,22 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(LOCAL) $(EMULATOR) ## Run the whole service on this machine and draw a picture (ONCE=1: stop after it)
-	@exec .venv-local/bin/python -m bootstrap.local $(if $(ONCE),--once) $(if $(PROMPT),--prompt "$(PROMPT)")
+demo: export PROMPT := $(PROMPT)
+demo: $(LOCAL) $(EMULATOR) ## Run the whole service on this machine and draw a picture (ONCE=1: stop after it; PROMPT=…: another)
+	@exec .venv-local/bin/python -m bootstrap.local $(if $(ONCE),--once)
 
 .PHONY: test
 test: $(DEV) $(EMULATOR) lint types check ## Run lint, types, drift checks and the fast tests
-	.venv/bin/pytest
+	.venv/bin/python -m pytest
 
 .PHONY: lint
 lint: $(DEV) ## Check style
-	.venv/bin/ruff check $(PATHS)
-	.venv/bin/ruff format --check --quiet $(PATHS)
+	.venv/bin/python -m ruff check $(PATHS)
+	.venv/bin/python -m ruff format --check --quiet $(PATHS)
 
 .PHONY: types
 types: $(DEV) ## Check types, strictly
-	.venv/bin/mypy $(PATHS)
+	.venv/bin/python -m mypy $(PATHS)
 
 .PHONY: check
 check: $(DEV) ## Fail when a generated file differs from its source
@@ -49,12 +50,12 @@ render: $(DEV) ## Write the generated files (changes files)
 
 .PHONY: fix
 fix: $(DEV) ## Mend style where it can be done mechanically (changes files)
-	.venv/bin/ruff check --fix $(PATHS)
-	.venv/bin/ruff format $(PATHS)
+	.venv/bin/python -m ruff check --fix $(PATHS)
+	.venv/bin/python -m ruff format $(PATHS)
 
 .PHONY: bench
 bench: $(DEV) $(EMULATOR) ## Measure speed
-	.venv/bin/pytest -m bench -s tests
+	.venv/bin/python -m pytest -m bench -s tests
 
 .PHONY: lock
 lock: $(UV) ## Compile pyproject.toml's groups into requirements/ (changes files)

@@ -1,6 +1,6 @@
 """What more than one folder of tests needs: the repository, and AWS as the emulator plays it."""
 
-import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def repository() -> Path:
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """MiniStack, really running on a free loopback port; tests share it, so each names its own things."""
     folder = tmp_path_factory.mktemp("emulator")
-    port = Ports().take(0)
+    port = Ports().of("emulator", 0)
     url = f"http://127.0.0.1:{port}"
     programs = Programs(folder)
     environ = emulator.environ(port, ACCOUNT_ID, REGION, folder)
@@ -76,7 +76,7 @@ def checkout(tmp_path: Path) -> Path:
         source, target = REPOSITORY / name, copy / name
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(source, target) if source.suffix == ".safetensors" else target.write_bytes(source.read_bytes())
+            shutil.copyfile(source, target)
     (copy / ".venv-emulator").symlink_to(REPOSITORY / ".venv-emulator")
     git(copy, "init", "--quiet")
     commit(copy, "everything")

@@ -1,5 +1,6 @@
 """What the API server does with a claim before anything else sees it: it checks it, and fills in the defaults."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +29,40 @@ class Admission:
         """The kinds that are claims."""
         return frozenset(self._schemas)
 
-    def admit(self, claim: Manifest) -> Manifest:
+    def admit(self, claim: Manifest, before: Manifest | None = None) -> Manifest:
         """Return `claim` with the defaults of its definition.
 
+        Args:
+            claim: The claim as somebody wrote it.
+            before: The same claim as it was admitted before.
+
         Raises:
-            InvalidClaimError: The claim does not fit its definition.
+            InvalidClaimError: The claim does not fit its definition, or changes what may not change.
         """
         # A structural schema refuses nothing that it does not know: the API server prunes it. Here it is refused, as
         # strict field validation would.
-        schema = _closed(self._schemas[claim["kind"]])
+        definition = self._schemas[claim["kind"]]
+        schema = _closed(definition)
         spec = {"spec": _defaulted(claim.get("spec", {}), schema["properties"]["spec"])}
         errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(spec), key=lambda error: error.json_path)
-        if errors:
+        problems = [f"{error.json_path[2:]}: {error.message}" for error in errors]
+        if before:
+            problems += _changed(definition["properties"]["spec"], before["spec"], spec["spec"], "spec")
+        if problems:
             name = f"{claim['kind']} {claim['metadata'].get('namespace')}/{claim['metadata'].get('name')}"
-            raise InvalidClaimError("; ".join(f"{name}: {error.json_path[2:]}: {error.message}" for error in errors))
+            raise InvalidClaimError("; ".join(f"{name}: {problem}" for problem in problems))
         return claim | spec
+
+
+def _changed(schema: Manifest, before: Any, after: Any, path: str) -> Iterator[str]:
+    """Yield what changed although its definition says `self == oldSelf`, the one CEL rule that is understood here."""
+    for validation in schema.get("x-kubernetes-validations", []):
+        if validation["rule"] == "self == oldSelf" and before != after:
+            yield f"{path}: {validation['message']}"
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name, part in schema.get("properties", {}).items():
+            if name in before and name in after:
+                yield from _changed(part, before[name], after[name], f"{path}.{name}")
 
 
 def _defaulted(value: Any, schema: Manifest) -> Any:

@@ -12,51 +12,20 @@ import boto3
 from bootstrap.local import emulator, git
 from bootstrap.local.admission import Admission
 from bootstrap.local.compositions import Compositions
-from bootstrap.local.programs import Death, Ports, Program, Programs, answers
+from bootstrap.local.programs import Death, NotReadyError, Ports, Program, Programs, answers
 from bootstrap.local.provider import Provider
 from bootstrap.local.reconciler import Reconciler
+from bootstrap.local.runtimes import Runtime, UnusableClusterError
+from generator.build import build
+from generator.load import ConfigError, load
 
 Manifest = dict[str, Any]
 
 EMULATOR, API = "emulator", "api"
 USUAL_PORTS = {EMULATOR: 4566, API: 8000, "webui": 8080, "agent": 9090}
-# For somebody who watches, and where a request costs nothing: what a lost agent held is taken up soon, and an idle one
-# stops at once.
-IMPATIENCE = {"VISIBILITY_TIMEOUT_SECONDS": "15", "RECEIVE_WAIT_SECONDS": "1"}
+# Somebody else may take a port between our look at it and a program's use of it.
+STARTS = 3
 RUNTIMES_REFRESH_SECONDS = 1
-
-
-class UnusableClusterError(Exception):
-    """A cluster that cannot run here; the text says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """What this machine needs to know of a runtime's Helm Application.
-
-    Attributes:
-        type: What its inference server speaks.
-        model: The checkpoint it serves; None when it loads any.
-    """
-
-    name: str
-    type: str
-    model: str | None
-
-    @classmethod
-    def of(cls, application: Manifest) -> "Runtime":
-        """Return the runtime that `application` deploys."""
-        values = application["spec"]["source"]["helm"]["valuesObject"]["runtime"]
-        return cls(
-            name=application["metadata"]["name"],
-            type=values["type"],
-            model=values.get("inferenceApi", {}).get("modelFilename") or None,
-        )
-
-    @property
-    def programs(self) -> tuple[str, str]:
-        """The names of its programs: the inference server's and the agent's."""
-        return f"{self.name}-webui", f"{self.name}-agent"
 
 
 @dataclass(frozen=True)
@@ -64,13 +33,17 @@ class Change:
     """What a commit changed.
 
     Attributes:
+        added, changed, removed: Names of runtimes.
         not_started: Why a runtime is not running here, by its name.
+        stale: Whether the commit's rendered files are not what its config.yaml makes.
     """
 
     commit: str
     added: list[str]
+    changed: list[str]
     removed: list[str]
     not_started: dict[str, str]
+    stale: bool
 
 
 class LocalCluster:
@@ -85,50 +58,66 @@ class LocalCluster:
     def __init__(self, repository: Path, cluster: str, run: Path) -> None:
         self._repository = repository
         self._cluster = cluster
+        self._run = run
         self._ports = Ports()
         self._programs = Programs(run / "logs")
         self._runtimes: dict[str, Runtime] = {}
         self._commit = ""
-        self._run = run
-        self.endpoints: dict[str, str] = {}
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Where everything listens, by what it is."""
+        found = {"API and console": self._url(API), "AWS": self._url(EMULATOR)}
+        for runtime in self._runtimes.values():
+            found[f"{runtime.name}: web UI"] = f"{self._url(runtime.server)}/sdapi/v1/"
+            found[f"{runtime.name}: agent"] = f"{self._url(runtime.agent)}/metrics"
+        return found
+
+    @property
+    def api(self) -> str:
+        """Where the job API is."""
+        return self._url(API)
 
     def start(self) -> Change:
-        """Start everything that the checked-out commit asks for; when this returns, all of it is ready.
+        """Start everything that the checked-out commit asks for; when this returns, all of it is, but broken runtimes.
 
         Raises:
             GitError, UnusableClusterError, InvalidClaimError, CompositionError, NotReadyError: What went wrong.
         """
         state = git.read(self._repository, git.head(self._repository), self._cluster)
-        facts = _facts(state.claims)
-        region = facts["region"]
-        port = self._ports.take(USUAL_PORTS[EMULATOR])
-        self.endpoints["AWS"] = f"http://127.0.0.1:{port}"
-        self._environ = _passed_on() | emulator.client_environ(port, region)
-        self._programs.start(
-            Program(
-                EMULATOR,
-                emulator.command(self._repository / ".venv-emulator"),
-                emulator.environ(port, facts["accountId"], region, self._run),
-                partial(answers, f"{self.endpoints['AWS']}{emulator.HEALTH}"),
-            )
-        )
-        apis = self._repository / "apps" / "crossplane" / "apis"
-        session = boto3.Session(
-            aws_access_key_id=self._environ["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self._environ["AWS_SECRET_ACCESS_KEY"],
-            region_name=region,
-        )
-        provider = partial(Provider, session, self.endpoints["AWS"])
-        self._reconciler = Reconciler(provider, Admission(apis), Compositions(apis))
-        self._programs.wait_ready(EMULATOR)
-        change = self._deploy(state)
-        self._start_api()
-        for name in (API, *(program for runtime in self._runtimes.values() for program in runtime.programs)):
-            self._programs.wait_ready(name)
+        for left in reversed(range(STARTS)):
+            try:
+                self._start_emulator(_facts(state.claims))
+                change = self._deploy(state)
+                self._programs.wait_ready(API)
+                self.wait_ready()
+            except NotReadyError as error:
+                if left and "in use" in str(error):
+                    self._programs.kill()
+                    self._ports, self._runtimes = Ports(), {}
+                    continue
+                if error.name in USUAL_PORTS:
+                    raise
+            break
         return change
 
+    def wait_ready(self) -> None:
+        """Wait until every runtime can serve.
+
+        Raises:
+            NotReadyError: One cannot.
+        """
+        for runtime in self._runtimes.values():
+            self._programs.wait_ready(runtime.server)
+            self._programs.wait_ready(runtime.agent)
+
     def follow(self) -> Change | None:
-        """Deploy the checked-out commit if it is another than before, and return what that changed."""
+        """Deploy the checked-out commit if it is another than before, and return what that changed.
+
+        Raises:
+            GitError, UnusableClusterError, InvalidClaimError: The commit cannot be deployed; nothing was changed.
+            CompositionError: A claim of the commit cannot be served; the others are.
+        """
         commit = git.head(self._repository)
         if commit == self._commit:
             return None
@@ -150,40 +139,68 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Stop everything: agents first, since they hand back what they hold."""
-        programs = [runtime.programs for runtime in self._runtimes.values()]
-        self._programs.stop(*(agent for _, agent in programs))
-        self._programs.stop(API, *(server for server, _ in programs))
+        runtimes = self._runtimes.values()
+        self._programs.stop(*(runtime.agent for runtime in runtimes))
+        self._programs.stop(API, *(runtime.server for runtime in runtimes))
         self._programs.stop(EMULATOR)
 
     def kill(self) -> None:
         """End everything at once."""
         self._programs.kill()
 
+    def _start_emulator(self, facts: Manifest) -> None:
+        port = self._ports.of(EMULATOR, USUAL_PORTS[EMULATOR])
+        self._environ = _passed_on() | emulator.client_environ(port, facts["region"])
+        command = emulator.command(self._repository / ".venv-emulator")
+        environ = emulator.environ(port, facts["accountId"], facts["region"], self._run)
+        self._programs.start(
+            Program(EMULATOR, command, environ, partial(answers, self._url(EMULATOR) + emulator.HEALTH))
+        )
+        self._programs.wait_ready(EMULATOR)
+        session = boto3.Session(
+            aws_access_key_id=self._environ["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self._environ["AWS_SECRET_ACCESS_KEY"],
+            region_name=facts["region"],
+        )
+        apis = self._repository / "apps" / "crossplane" / "apis"
+        provider = partial(Provider, session, self._url(EMULATOR))
+        self._reconciler = Reconciler(provider, Admission(apis), Compositions(apis))
+
     def _deploy(self, state: git.DesiredState) -> Change:
-        wanted = {name: Runtime.of(application) for name, application in state.applications.items()}
-        not_started = {
-            name: f"its type is {runtime.type}, and only sdwebui runtimes have an inference server that runs here"
-            for name, runtime in wanted.items()
-            if runtime.type != "sdwebui"
-        }
-        running = {name: runtime for name, runtime in wanted.items() if name not in not_started}
-        removed = [name for name, runtime in self._runtimes.items() if running.get(name) != runtime]
-        added = [name for name, runtime in running.items() if self._runtimes.get(name) != runtime]
+        # All that can be refused is looked at before anything is touched.
+        _facts(state.claims)
+        asked = [Runtime.of(application) for application in state.applications.values()]
+        self._reconciler.admit(state.claims)
+        models = frozenset(path.name for path in (self._repository / "webui" / "tiny" / "model").glob("*.safetensors"))
+        obstacles = {runtime.name: why for runtime in asked if (why := runtime.obstacle(models))}
+        wanted = {runtime.name: runtime for runtime in asked if runtime.name not in obstacles}
+
+        before = self._runtimes
+        removed = [name for name in before if name not in wanted]
         for name in removed:
-            server, agent = self._runtimes.pop(name).programs
-            self._programs.stop(agent)
-            self._programs.stop(server)
+            self._stop(before[name])
         self._reconciler.reconcile(state.claims)
         self._commit = state.commit
-        for name in added:
-            self._start_runtime(running[name])
-            self._runtimes[name] = running[name]
-        return Change(state.commit, added, removed, not_started)
+        self._runtimes = wanted
+        changed = {name for name in wanted if self._start_if_changed(wanted[name])}
+        self._start_api_if_changed()
+        return Change(
+            state.commit,
+            added=[name for name in wanted if name not in before],
+            changed=[name for name in wanted if name in before and name in changed],
+            removed=removed,
+            not_started=obstacles,
+            stale=_stale(state, self._cluster),
+        )
 
-    def _start_api(self) -> None:
+    def _stop(self, runtime: Runtime) -> None:
+        for name in (runtime.agent, runtime.server):
+            self._programs.stop(name)
+            self._ports.give_back(name)
+
+    def _start_api_if_changed(self) -> None:
         api = self._reconciler.status("InferenceAPI")
-        port = self._ports.take(USUAL_PORTS[API])
-        self.endpoints["API"] = f"http://127.0.0.1:{port}"
+        port = self._ports.of(API, USUAL_PORTS[API])
         environ = {
             "SNS_TOPIC_ARN": api["inputTopicArn"],
             "S3_OUTPUT_BUCKET": api["bucket"],
@@ -191,47 +208,52 @@ class LocalCluster:
             "RUNTIMES_REFRESH_SECONDS": str(RUNTIMES_REFRESH_SECONDS),
         }
         command = [sys.executable, "-m", "api", "--host", "127.0.0.1", "--port", str(port)]
-        self._programs.start(self._program(API, command, environ, f"{self.endpoints['API']}/healthz"))
+        self._start_programs_if_changed(self._program(API, (command, environ), "/healthz"))
 
-    def _start_runtime(self, runtime: Runtime) -> None:
-        server, agent = runtime.programs
-        port, health = self._ports.take(USUAL_PORTS["webui"]), self._ports.take(USUAL_PORTS["agent"])
-        url = f"http://127.0.0.1:{port}"
-        self.endpoints[f"{runtime.name}: web UI"] = f"{url}/sdapi/v1/"
-        self.endpoints[f"{runtime.name}: agent"] = f"http://127.0.0.1:{health}/metrics"
-        model = {"SD_MODEL_CHECKPOINT": runtime.model} if runtime.model else {}
-        self._programs.start(
-            self._program(
-                server,
-                [sys.executable, "-m", "webui.tiny", "--host", "127.0.0.1", "--port", str(port)],
-                model,
-                f"{url}/sdapi/v1/options",
-            )
-        )
-        config = self._reconciler.config_map(f"{runtime.name}-inference")
+    def _start_if_changed(self, runtime: Runtime) -> bool:
+        """Start the runtime's programs unless they run as they are wanted; return whether they were started."""
+        config = self._reconciler.config_map(runtime.config_map)
         if config is None:
             raise UnusableClusterError(f"runtime {runtime.name} has no InferenceRuntime claim: run `make render`")
-        environ = config | {
-            "RUNTIME_TYPE": runtime.type,
-            "API_BASE_URL": f"{url}/sdapi/v1/",
-            "HEALTH_HOST": "127.0.0.1",
-            "HEALTH_PORT": str(health),
-            **IMPATIENCE,
-            **(model or {"DYNAMIC_SD_MODEL": "true"}),
-        }
-        command = [sys.executable, "-m", "agent"]
-        self._programs.start(self._program(agent, command, environ, f"http://127.0.0.1:{health}/readyz"))
+        port = self._ports.of(runtime.server, USUAL_PORTS["webui"])
+        health = self._ports.of(runtime.agent, USUAL_PORTS["agent"])
+        server = self._program(runtime.server, runtime.server_command(port), "/sdapi/v1/options")
+        agent = runtime.agent_command(config, self._url(runtime.server), health)
+        return self._start_programs_if_changed(server, self._program(runtime.agent, agent, "/readyz"))
 
-    def _program(self, name: str, command: list[str], environ: dict[str, str], health: str) -> Program:
-        return Program(name, command, self._environ | environ, partial(answers, health))
+    def _start_programs_if_changed(self, *programs: Program) -> bool:
+        running = self._programs.running()
+        if all(running.get(program.name) == program for program in programs):
+            return False
+        self._programs.stop(*(program.name for program in reversed(programs)))
+        for program in programs:
+            self._programs.start(program)
+        return True
+
+    def _program(self, name: str, how: tuple[list[str], dict[str, str]], health: str) -> Program:
+        command, environ = how
+        return Program(name, command, self._environ | environ, partial(answers, self._url(name) + health))
+
+    def _url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._ports.of(name, 0)}"
 
 
 def _facts(claims: list[Manifest]) -> Manifest:
+    """Return the spec of the cluster's InferenceAPI, which says region and account."""
     found = [claim["spec"] for claim in claims if claim["kind"] == "InferenceAPI"]
     if len(found) != 1:
         raise UnusableClusterError(f"the cluster has {len(found)} InferenceAPI claims and needs one: run `make render`")
     facts: Manifest = found[0]
     return facts
+
+
+def _stale(state: git.DesiredState, cluster: str) -> bool:
+    source = f"{cluster}/config.yaml"
+    try:
+        made = build(load(state.config, source).config, cluster, source)
+    except ConfigError:
+        return True
+    return {path: text for path, text in made.items() if path.startswith(f"{cluster}/rendered/")} != state.rendered
 
 
 def _passed_on() -> dict[str, str]:

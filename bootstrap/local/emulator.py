@@ -17,12 +17,12 @@ def command(environment: Path) -> list[str]:
     """Return the command line of the emulator installed in the virtual `environment`.
 
     Raises:
-        FileNotFoundError: It is not installed.
+        FileNotFoundError: There is no such environment.
     """
-    program = environment / "bin" / "ministack"
-    if not program.exists():
-        raise FileNotFoundError(f"{program} does not exist: `make {environment.name}/bin/.installed` installs it")
-    return [str(program)]
+    python = environment / "bin" / "python"
+    if not python.exists():
+        raise FileNotFoundError(f"{environment} does not exist: `make {environment.name}/bin/.installed` makes it")
+    return [str(python), "-m", "ministack"]
 
 
 def environ(port: int, account_id: str, region: str, folder: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,15 @@ class DesiredState:
         commit: The full hash.
         claims: Every manifest below `rendered/claims`.
         applications: The Argo CD Application of each runtime, by the runtime's name.
+        config: The text of config.yaml, which the others were made from.
+        rendered: The text of every rendered file, by its path in the repository.
     """
 
     commit: str
     claims: list[Manifest]
     applications: dict[str, Manifest]
+    config: str
+    rendered: dict[str, str]
 
 
 def head(repository: Path) -> str:
@@ -44,23 +49,39 @@ def read(repository: Path, commit: str, cluster: str) -> DesiredState:
     """Return what `commit` wants of the cluster in the folder `cluster`, a path relative to the repository.
 
     Raises:
-        GitError: The commit has no rendered manifests for the cluster.
+        GitError: The commit has no manifests for the cluster, or some that cannot be read.
     """
-    archive = _git(repository, "archive", "--format=tar", commit, f"{cluster}/rendered")
-    claims: list[Manifest] = []
-    applications: dict[str, Manifest] = {}
+    archive = _git(repository, "archive", "--format=tar", commit, f"{cluster}/config.yaml", f"{cluster}/rendered")
+    files: dict[str, str] = {}
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in sorted(tar.getmembers(), key=lambda member: member.name):
-            file = tar.extractfile(member)
-            if file is None or not member.name.endswith(".yaml"):
-                continue
-            manifests = [manifest for manifest in yaml.safe_load_all(file) if manifest]
-            folder = member.name.removeprefix(f"{cluster}/rendered/")
-            if folder.startswith("claims/"):
-                claims += manifests
-            elif folder.startswith("applications/runtimes/"):
-                applications |= {manifest["metadata"]["name"]: manifest for manifest in manifests}
-    return DesiredState(commit, claims, applications)
+            if file := tar.extractfile(member):
+                files[member.name] = file.read().decode(errors="replace")
+    config = files.pop(f"{cluster}/config.yaml")
+    manifests = {path: list(_manifests(path, text)) for path, text in files.items() if path.endswith(".yaml")}
+    claims, applications = f"{cluster}/rendered/claims/", f"{cluster}/rendered/applications/runtimes/"
+    return DesiredState(
+        commit,
+        claims=[manifest for path, found in manifests.items() if path.startswith(claims) for manifest in found],
+        applications={
+            manifest["metadata"]["name"]: manifest
+            for path, found in manifests.items()
+            if path.startswith(applications)
+            for manifest in found
+        },
+        config=config,
+        rendered=files,
+    )
+
+
+def _manifests(path: str, text: str) -> Iterator[Manifest]:
+    try:
+        for manifest in yaml.safe_load_all(text):
+            if not isinstance(manifest, dict) or not {"kind", "metadata"} <= manifest.keys():
+                raise GitError(f"{path} is not a manifest: run `make render` and commit")
+            yield manifest
+    except yaml.YAMLError as error:
+        raise GitError(f"{path} is not YAML: run `make render` and commit\n{error}") from error
 
 
 def _git(repository: Path, *arguments: str) -> bytes:

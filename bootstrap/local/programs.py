@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -30,7 +31,7 @@ class Program:
     name: str
     command: list[str]
     environ: dict[str, str]
-    ready: Callable[[], bool]
+    ready: Callable[[], bool] = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,11 @@ class Death:
 
 
 class NotReadyError(Exception):
-    """A program did not become ready; the text has the end of its log."""
+    """The program `name` did not become ready; the text has the end of its log."""
+
+    def __init__(self, name: str, problem: str, log: Path) -> None:
+        super().__init__(f"{name} {problem}:\n{_tail_text(log)}")
+        self.name = name
 
 
 @dataclass
@@ -75,6 +80,10 @@ class Programs:
         self._logs = logs
         self._children: dict[str, _Child] = {}
 
+    def running(self) -> dict[str, Program]:
+        """Return the programs that should run, by name."""
+        return {name: child.program for name, child in self._children.items()}
+
     def start(self, program: Program) -> None:
         """Start `program`; it is not ready yet."""
         log = self._logs / f"{program.name}.log"
@@ -91,9 +100,9 @@ class Programs:
         deadline = time.monotonic() + seconds
         while not child.program.ready():
             if child.process.poll() is not None:
-                raise NotReadyError(f"{name} ended with code {child.process.returncode}:\n{_tail_text(child.log)}")
+                raise NotReadyError(name, f"ended with code {child.process.returncode}", child.log)
             if time.monotonic() > deadline:
-                raise NotReadyError(f"{name} was not ready after {seconds:g} s:\n{_tail_text(child.log)}")
+                raise NotReadyError(name, f"was not ready after {seconds:g} s", child.log)
             time.sleep(0.05)
 
     def check(self) -> list[Death]:
@@ -114,7 +123,7 @@ class Programs:
 
     def stop(self, *names: str) -> None:
         """Stop the programs `names` together: asked first, ended after a while."""
-        children = [self._children.pop(name) for name in names if name in self._children]
+        children = [self._children[name] for name in names if name in self._children]
         for child in children:
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
@@ -125,6 +134,7 @@ class Programs:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
+            self._children.pop(child.program.name)  # not before: an interrupted stop is followed by a kill
 
     def kill(self) -> None:
         """End every program at once."""
@@ -136,25 +146,32 @@ class Programs:
 
 
 class Ports:
-    """Loopback ports: the usual one where it is free, and another where it is taken."""
+    """Loopback ports by who uses them: the usual one where it is free, and another where it is taken."""
 
     def __init__(self) -> None:
-        self._given: set[int] = set()
+        self._given: dict[str, int] = {}
 
-    def take(self, usual: int) -> int:
-        """Return a port that is free, and has not been given out before."""
-        for wanted in (usual, 0, 0, 0):
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", wanted))
-                except OSError:
-                    continue
-                port: int = probe.getsockname()[1]
-            if port not in self._given:
-                self._given.add(port)
-                return port
-        raise OSError("no free port on 127.0.0.1")
+    def of(self, name: str, usual: int) -> int:
+        """Return the port of `name`, always the same until it is given back."""
+        if name not in self._given:
+            self._given[name] = next(port for port in _free_ports(usual) if port not in self._given.values())
+        return self._given[name]
+
+    def give_back(self, name: str) -> None:
+        """Forget the port of `name`."""
+        self._given.pop(name, None)
+
+
+def _free_ports(usual: int) -> Iterator[int]:
+    for wanted in (usual, *[0] * 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                continue
+            port: int = probe.getsockname()[1]
+        yield port
 
 
 def answers(url: str) -> bool:
@@ -175,15 +192,15 @@ def _spawn(program: Program, log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             # A group of its own: Ctrl-C reaches only us, and we stop things in order.
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread runs here
+            preexec_fn=partial(_die_with, os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
         )
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this process when the one that started it is gone, however that went."""
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when its `parent` is gone, however that went."""
     set_parent_death_signal = 1
     ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() == 1:
+    if os.getppid() != parent:
         os._exit(1)
 
 

@@ -14,10 +14,6 @@ Manifest = dict[str, Any]
 Lookup = Callable[[str, str], Manifest | None]
 
 
-class UnknownKindError(Exception):
-    """A kind of managed resource that this provider cannot make."""
-
-
 class NotAppliedError(Exception):
     """AWS refuses, perhaps because of something that does not exist yet."""
 
@@ -65,12 +61,11 @@ class Provider:
         """Make `manifest` true and return its `status.atProvider`.
 
         Raises:
-            UnknownKindError: Nothing here makes this kind.
             NotAppliedError: It cannot be made now; try again when something else has been made.
         """
         kind = manifest["kind"]
         if kind not in self._apply:
-            raise UnknownKindError(f"{manifest['apiVersion']} {kind} cannot be made here")
+            raise NotAppliedError(f"{manifest['apiVersion']} {kind} cannot be made here")
         annotations = manifest["metadata"].get("annotations", {})
         name = annotations.get("crossplane.io/external-name", manifest["metadata"]["name"])
         try:

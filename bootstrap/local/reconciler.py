@@ -6,7 +6,7 @@ from typing import Any
 
 from crossplane.function.proto.v1 import run_function_pb2 as fnv1
 
-from bootstrap.local.admission import Admission
+from bootstrap.local.admission import Admission, InvalidClaimError
 from bootstrap.local.compositions import CompositionError, Compositions
 from bootstrap.local.provider import Lookup, NotAppliedError, Provider
 
@@ -40,6 +40,25 @@ class Reconciler:
         self._provider = provider_of(self._at_provider)
         self._composed: dict[Identity, Composed] = {}
 
+    def admit(self, claims: Iterable[Manifest]) -> list[Manifest]:
+        """Return those of `claims` that are ours, with their defaults. Changes nothing.
+
+        Raises:
+            InvalidClaimError: Everything that is wrong with them.
+        """
+        admitted, problems = [], []
+        for claim in claims:
+            if claim["kind"] not in self._admission.kinds:
+                continue
+            known = self._composed.get(identity(claim))
+            try:
+                admitted.append(self._admission.admit(claim, known.claim if known else None))
+            except InvalidClaimError as error:
+                problems.append(str(error))
+        if problems:
+            raise InvalidClaimError("; ".join(problems))
+        return admitted
+
     def reconcile(self, claims: Iterable[Manifest]) -> None:
         """Make, change and delete until AWS is what `claims` ask for.
 
@@ -47,7 +66,7 @@ class Reconciler:
             InvalidClaimError: A claim does not fit its definition; nothing was changed.
             CompositionError: A composition refuses a claim; the others are reconciled.
         """
-        admitted = [self._admission.admit(claim) for claim in claims if claim["kind"] in self._admission.kinds]
+        admitted = self.admit(claims)
         wanted = {identity(claim): claim for claim in admitted}
         for gone in [key for key in self._composed if key not in wanted]:
             self._delete(self._composed.pop(gone).resources)

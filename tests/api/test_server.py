@@ -53,7 +53,7 @@ class Running:
 @contextmanager
 def served(aws: Aws, log: Path, topic: str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
     """Run an API until the end, if it has not ended before; give its address and its process."""
-    port = Ports().take(0)
+    port = Ports().of("api", 0)
     url = f"http://127.0.0.1:{port}"
     environ = {"PATH": os.environ["PATH"], "SNS_TOPIC_ARN": topic, **aws.environ}
     environ |= {"S3_OUTPUT_BUCKET": OUTPUTS, "RUNTIMES_BUCKET": CONFIG}

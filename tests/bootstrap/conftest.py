@@ -1,5 +1,6 @@
 """A running demo, for tests of what people do with it."""
 
+import itertools
 import os
 import re
 import signal
@@ -16,6 +17,8 @@ import requests
 from bootstrap.local import emulator
 from tests.conftest import Aws
 
+_numbers = itertools.count()
+
 
 class Demo:
     """A running demo.
@@ -26,7 +29,7 @@ class Demo:
 
     def __init__(self, checkout: Path, *arguments: str) -> None:
         self._checkout = checkout
-        self._log = checkout.parent / "demo.log"
+        self._log = checkout.parent / f"demo-{next(_numbers)}.log"
         environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -52,7 +55,7 @@ class Demo:
 
     @property
     def api(self) -> str:
-        return self.wait_for(r"^API +(http://\S+)")
+        return self.wait_for(r"^API and console +(http://\S+)")
 
     @property
     def aws(self) -> Aws:

@@ -44,7 +44,7 @@ def color_at(picture: Image.Image, x: float, y: float) -> tuple[int, ...]:
 
 
 def test_one_command_draws_what_was_asked_for_and_leaves_nothing_behind(run: Callable[..., Demo]) -> None:
-    demo = run("--once", "--prompt", "a big red circle on a blue background")
+    demo = run("--once", "--prompt", "a big red circle on a blue background [/]")
     assert demo.process.wait(120) == 0, demo.output
     last = demo.output.splitlines()[-1]
     assert last.startswith("image: ")
@@ -99,16 +99,45 @@ def test_a_commit_adds_a_runtime_and_another_removes_it(run: Callable[..., Demo]
     assert demo.programs() == {}
 
 
-def test_a_commit_that_cannot_be_deployed_is_reported_and_what_runs_goes_on(
-    run: Callable[..., Demo], checkout: Path
-) -> None:
+def test_mistakes_in_commits_are_named_and_what_runs_goes_on(run: Callable[..., Demo], checkout: Path) -> None:
     demo = run()
     demo.wait_for("^image: ")
-    claim = checkout / "clusters" / "local" / "rendered" / "claims" / "runtimes" / "tiny.yaml"
-    claim.write_text(claim.read_text().replace("spec:\n", "spec:\n  queue: {maxReceiveCount: 0}\n"))
-    commit(checkout, "break it")
+    config = checkout / "clusters" / "local" / "config.yaml"
+    rendered = checkout / "clusters" / "local" / "rendered"
+    claim = rendered / "claims" / "runtimes" / "tiny.yaml"
+    application = rendered / "applications" / "runtimes" / "tiny.yaml"
+    claim_before, application_before = claim.read_text(), application.read_text()
+
+    # A claim that is refused, beside a runtime that would otherwise be started anew.
+    claim.write_text(claim_before.replace("spec:\n", "spec:\n  queue: {maxReceiveCount: 0}\n"))
+    application.write_text(application_before.replace("tiny-shapes.safetensors", "other.safetensors"))
+    commit(checkout, "break both")
     demo.wait_for(r"not deployed: .*maxReceiveCount: 0 is less than the minimum of 1")
     assert demo.draw("a red circle")["status"] == "succeeded"
+
+    claim.write_text("<<<<<<< HEAD\n" + claim_before)
+    commit(checkout, "leave a conflict")
+    demo.wait_for(r"not deployed: .*tiny\.yaml is not a manifest")
+
+    change(checkout, lambda config: config.update(stackName="renamed"))
+    demo.wait_for(r"not deployed: .*apiRef: the queue is named after the InferenceAPI")
+    assert demo.draw("a red circle")["status"] == "succeeded"
+
+    change(checkout, lambda config: config.update(stackName="darkroom-local"))
+    config.write_text(config.read_text().replace("name: tiny", "name: other"))
+    commit(checkout, "forget to render")
+    demo.wait_for(r"config\.yaml says something else than what is rendered: run `make render` and commit")
+
+    def absent_model(config: dict[str, Any]) -> None:
+        config["modelsRuntime"] = [
+            {"name": "tiny", "dynamicModel": True},
+            {"name": "second", "modelFilename": "absent.safetensors"},
+        ]
+
+    change(checkout, absent_model)
+    demo.wait_for(r"~ runtime tiny")
+    demo.wait_for(r"! runtime second is not started: there is no model absent\.safetensors here")
+    assert demo.draw("a red circle", runtime="tiny")["status"] == "succeeded"
 
 
 def test_an_agent_killed_in_the_middle_of_a_job_is_replaced_and_the_job_has_one_result(
@@ -129,6 +158,14 @@ def test_an_agent_killed_in_the_middle_of_a_job_is_replaced_and_the_job_has_one_
     for image in ended["images"]:
         picture = requests.get(image["url"], timeout=10)
         assert Image.open(io.BytesIO(picture.content)).size == (512, 512)
+
+
+def test_a_second_demo_in_the_same_clone_says_which_one_runs(run: Callable[..., Demo]) -> None:
+    demo = run()
+    demo.wait_for("^image: ")
+    second = run("--once")
+    assert second.process.wait(30) == 1
+    assert f"this cluster runs already, as process {demo.process.pid}" in second.output
 
 
 def test_outside_of_git_the_demo_says_what_it_needs(run: Callable[..., Demo], checkout: Path) -> None:

@@ -77,7 +77,6 @@ def test_stopping_asks_first_and_ends_what_does_not_listen(
             os.kill(pid, 0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such signal")
 def test_programs_end_when_the_one_who_started_them_is_killed(tmp_path: Path, repository: Path) -> None:
     code = (
         "import os, pathlib, sys, time; from bootstrap.local.programs import Program, Programs\n"
@@ -94,12 +93,30 @@ def test_programs_end_when_the_one_who_started_them_is_killed(tmp_path: Path, re
     wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
 
 
-def test_a_taken_port_is_replaced_by_a_free_one_and_none_is_given_twice() -> None:
+def test_a_taken_port_is_replaced_by_a_free_one_which_stays_its_user_s() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         usual = taken.getsockname()[1]
         ports = Ports()
-        given = {ports.take(usual) for _ in range(3)}
-    assert len(given) == 3
+        given = [ports.of(name, usual) for name in ("api", "webui", "api")]
     assert usual not in given
+    assert given[0] == given[2] != given[1]
+    ports.give_back("api")
+    assert ports.of("agent", usual) == usual
+
+
+def test_an_interrupted_stop_forgets_no_program(programs: Programs, tmp_path: Path) -> None:
+    programs.start(
+        python("import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)")
+    )
+    wait_for((tmp_path / "it.log").read_text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            programs.stop("it")
+    assert programs.running().keys() == {"it"}
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
