@@ -1,15 +1,13 @@
 """A server that really runs, as a process of its own, with two checkpoints to choose from."""
 
-import contextlib
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,11 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from webuiapi import WebUIApi
 
+from bootstrap.local.programs import Ports, Program, Programs, answers
+from tests.conftest import REPOSITORY
 from webui.tiny.library import SHIPPED
 from webui.tiny.network import Network
 
-REPOSITORY = Path(__file__).parents[2]
 SHIPPED_FILE = SHIPPED / "tiny-shapes.safetensors"
 OTHER = "other-shapes.safetensors"
 
@@ -70,26 +69,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(models: Path) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environ = os.environ | {"SD_MODEL_CHECKPOINT": SHIPPED_FILE.name, "MODELS_DIR": str(models)}
-    command = [sys.executable, "-W", "error", "-m", "webui.tiny", "--port", str(port)]
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environ) as process:
-        running = Server(port, models)
-        try:
-            deadline = time.monotonic() + 30
-            while True:
-                with contextlib.suppress(requests.ConnectionError):
-                    running.get("options")
-                    break
-                assert process.poll() is None, "the server ended"
-                assert time.monotonic() < deadline, "the server did not answer"
-                time.sleep(0.05)
-            yield running
-        finally:
-            process.terminate()
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(Ports().of("server", 0), models)
+    environ = {"SD_MODEL_CHECKPOINT": SHIPPED_FILE.name, "MODELS_DIR": str(models), "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-W", "error", "-m", "webui.tiny", "--port", str(running.port)]
+    programs = Programs(tmp_path_factory.mktemp("server"))
+    programs.start(Program("server", command, os.environ | environ, partial(answers, f"{running.url}/options")))
+    try:
+        programs.wait_ready("server")
+        yield running
+    finally:
+        programs.kill()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Prompts, pictures and files as they come in and go out, and how the server starts."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.webui.conftest import REPOSITORY
+from tests.conftest import REPOSITORY
 from webui.tiny import images
 from webui.tiny.network import CheckpointError, Network
+from webui.tiny.server import measure_ram
 from webui.tiny.text import START, Tokenizer
 
 TOKENIZER = Tokenizer({"red": 2, "blue": 3, "circle": 4, "disc": 4}, length=4)
@@ -106,6 +108,19 @@ def test_the_server_does_not_start_without_its_model(
     )
     assert ended.returncode == 2
     assert ended.stderr.startswith(complaint)
+
+
+def test_memory_is_what_the_process_holds_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "statm").write_text("100 50 25 1 0 30 0\n")
+    ram = measure_ram(tmp_path / "statm")
+    page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    assert ram == {"free": (pages - 50) * page, "used": 50 * page, "total": pages * page}
+
+
+def test_memory_is_an_error_in_the_answer_where_the_system_does_not_tell(tmp_path: Path) -> None:
+    ram = measure_ram(tmp_path / "statm")
+    assert ram.keys() == {"error"}
+    assert "statm" in str(ram["error"])
 
 
 def test_the_server_needs_no_torch() -> None:

@@ -67,6 +67,17 @@ def create_app(library: Library) -> FastAPI:
     return app
 
 
+def measure_ram(statm: Path = Path("/proc/self/statm")) -> Json:
+    """What this process holds of the machine's memory, in bytes; where the system does not tell, an `error`."""
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total = page * os.sysconf("SC_PHYS_PAGES")
+        used = page * int(statm.read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError) as error:  # of these, ValueError is a name that the system does not know
+        return {"error": str(error)}
+    return {"free": total - used, "used": used, "total": total}
+
+
 def _drawing(library: Library, state: State, queue: asyncio.Lock) -> APIRouter:
     router = APIRouter()
 
@@ -133,10 +144,7 @@ def _watching(state: State) -> APIRouter:
 
     @router.get("/memory")
     def memory() -> Json:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total = page * os.sysconf("SC_PHYS_PAGES")
-        used = page * int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return {"ram": {"free": total - used, "used": used, "total": total}, "cuda": {"error": "unavailable"}}
+        return {"ram": measure_ram(), "cuda": {"error": "unavailable"}}
 
     return router
 
