@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from agent.call import within
 from agent.errors import JobError, PermanentError, TransientError
 from agent.store import error_code
 
@@ -25,7 +26,13 @@ MAX_REDIRECTS = 3
 _PARALLEL = 4
 _CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 5.0
+# Of a host that does not answer at the first ones.
+_MOST_ADDRESSES = 4
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# What stands before the IPv4 address in the interface identifier of ISATAP.
+_ISATAP = {0x0000_5EFE, 0x0200_5EFE}
+# Networks that Python came to know late: for documentation, and for segment routing within a provider.
+_NOT_PUBLIC = [ipaddress.ip_network("3fff::/20"), ipaddress.ip_network("5f00::/16")]
 _REDIRECTS = {301, 302, 303, 307, 308}
 # What a URL may already have encoded, or need not; spaces and letters beyond ASCII are encoded.
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
@@ -42,7 +49,9 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
-        if address.is_site_local:
+        # ISATAP is for within a site, whatever the site's prefix and the address in it.
+        isatap = (int(address) >> 32) & 0xFFFFFFFF in _ISATAP
+        if isatap or address.is_site_local or any(address in network for network in _NOT_PUBLIC):
             return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
@@ -113,9 +122,9 @@ class Inputs:
             return dict(zip(distinct, pool.map(lambda url: self._fetch(url, budget), distinct), strict=True))
 
     def _fetch(self, url: str, budget: _Budget) -> bytes:
-        if url[:5].lower() == "s3://":
-            return self._from_s3(url, budget)
         deadline = time.monotonic() + self._limits.timeout_s
+        if url[:5].lower() == "s3://":
+            return self._from_s3(url, budget, deadline)
         for _ in range(MAX_REDIRECTS + 1):
             body, location = self._from_http(url, budget, deadline)
             if location is None:
@@ -123,50 +132,58 @@ class Inputs:
             url = urljoin(url, location)
         raise PermanentError("input-unavailable", f"{shown(url)}: more than {MAX_REDIRECTS} redirects")
 
-    def _from_s3(self, url: str, budget: _Budget) -> bytes:
+    def _from_s3(self, url: str, budget: _Budget, deadline: float) -> bytes:
         bucket, _, key = url[5:].partition("/")
         if bucket not in self._limits.buckets or not key:
             raise PermanentError("input-not-allowed", f"{shown(url)}: this runtime may not read from bucket {bucket!r}")
         try:
-            answer = self._s3.get_object(Bucket=bucket, Key=key)
-            budget.take(answer["ContentLength"])
-            return answer["Body"].read()
+            # botocore's time-outs start anew with each byte and each attempt.
+            return within(deadline, lambda: self._object(bucket, key, budget, deadline))
+        except TimeoutError as error:
+            raise self._late(url) from error
         except ClientError as error:
             kind = PermanentError if error_code(error) in _ABSENT else TransientError
             raise kind("input-unavailable", f"{shown(url)}: {error_code(error)}") from error
         except BotoCoreError as error:
             raise TransientError("input-unavailable", f"{shown(url)}: S3 did not answer") from error
 
+    def _object(self, bucket: str, key: str, budget: _Budget, deadline: float) -> bytes:
+        data = bytearray()
+        with contextlib.closing(self._s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+            for chunk in body.iter_chunks(_CHUNK_BYTES):
+                budget.take(len(chunk))
+                data += chunk
+                _left_s(deadline)
+        return bytes(data)
+
+    def _late(self, url: str) -> TransientError:
+        return TransientError("input-unavailable", f"{shown(url)}: no answer within {self._limits.timeout_s:g} s")
+
     def _from_http(self, url: str, budget: _Budget, deadline: float) -> tuple[bytes, str | None]:
         """Return the body at `url`, or the location that it redirects to."""
         parts = self._checked(url)
-        failed = TransientError("input-unavailable", f"{shown(url)}: no answer within {self._limits.timeout_s:g} s")
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            raise failed
-        expired = threading.Event()
         try:
-            with self._connect(parts, url, min(left_s, _CONNECT_TIMEOUT_S)) as sock:
+            with self._connect(parts, url, deadline) as sock:
 
                 def expire() -> None:
-                    expired.set()
                     with contextlib.suppress(OSError):
-                        sock.shutdown(socket.SHUT_RDWR)
+                        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # beneath TLS, which may be at work
 
                 # Time-outs of sockets start anew with each byte: a slow sender is cut off from outside.
-                timer = threading.Timer(max(deadline - time.monotonic(), 0), expire)
+                timer = threading.Timer(_left_s(deadline), expire)
                 timer.daemon = True
                 timer.start()
                 try:
+                    if isinstance(sock, ssl.SSLSocket):
+                        sock.do_handshake()
                     answer = self._ask(sock, parts, url, budget)
                 finally:
                     timer.cancel()
+            _left_s(deadline)  # what looks like the end of the body may be our own cut
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if expired.is_set():
-                raise failed from error
+            if time.monotonic() >= deadline:
+                raise self._late(url) from error
             raise TransientError("input-unavailable", f"{shown(url)}: {type(error).__name__}") from error
-        if expired.is_set():  # what looks like the end of the body was our own cut
-            raise failed
         return answer
 
     def _checked(self, url: str) -> SplitResult:
@@ -183,11 +200,14 @@ class Inputs:
             raise PermanentError("input-not-allowed", f"{shown(url)}: this runtime may not read from host {host!r}")
         return parts
 
-    def _connect(self, parts: SplitResult, url: str, timeout_s: float) -> socket.socket:
-        """Return a connection to an address that was checked itself: no name is looked up between check and use."""
-        host = str(parts.hostname)
+    def _connect(self, parts: SplitResult, url: str, deadline: float) -> socket.socket:
+        """Return a connection to an address that was checked itself: no name is looked up between check and use.
+
+        One for TLS is returned before the handshake.
+        """
+        host, port = str(parts.hostname), _port(parts)
         try:
-            found = socket.getaddrinfo(host, _port(parts), type=socket.SOCK_STREAM)
+            found = within(deadline, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except socket.gaierror as error:
             kind = TransientError if error.errno == socket.EAI_AGAIN else PermanentError
             raise kind("input-unavailable", f"{shown(url)}: host {host!r} is not known") from error
@@ -198,13 +218,16 @@ class Inputs:
         if not allowed:
             raise PermanentError("input-not-allowed", f"{shown(url)}: host {host!r} has no public address")
         failure = OSError()
-        for address in allowed:
+        for address in allowed[:_MOST_ADDRESSES]:
             try:
-                sock = socket.create_connection((address, _port(parts)), timeout_s)
+                sock = socket.create_connection((address, port), min(_left_s(deadline), _CONNECT_TIMEOUT_S))
             except OSError as error:
                 failure = error
                 continue
-            return self._tls.wrap_socket(sock, server_hostname=host) if parts.scheme == "https" else sock
+            sock.settimeout(None)  # from here on there is one time-out, for all of it
+            if parts.scheme == "https":
+                return self._tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+            return sock
         raise failure
 
     def _ask(self, sock: socket.socket, parts: SplitResult, url: str, budget: _Budget) -> tuple[bytes, str | None]:
@@ -234,6 +257,18 @@ def _body(response: http.client.HTTPResponse, budget: _Budget) -> bytes:
     if announced is not None and len(body) < announced:
         raise http.client.IncompleteRead(b"", announced - len(body))
     return bytes(body)
+
+
+def _left_s(deadline: float) -> float:
+    """Return how many seconds are left before `deadline`.
+
+    Raises:
+        TimeoutError: None.
+    """
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
 
 
 def _port(parts: SplitResult) -> int:

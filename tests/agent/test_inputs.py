@@ -69,6 +69,11 @@ def this_site_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
         ("::ffff:169.254.169.254", "IPv4 in IPv6"),
         ("64:ff9b::a9fe:a9fe", "metadata through NAT64"),
         ("2002:a9fe:a9fe::1", "metadata through 6to4"),
+        ("2620::5efe:a9fe:a9fe", "metadata through ISATAP"),
+        ("2620::200:5efe:808:808", "ISATAP, which stays within a site whatever it says"),
+        ("3fff::1", "documentation"),
+        ("3fff:fff:ffff::1", "documentation"),
+        ("5f00::1", "segment routing"),
         ("2001:0:4136:e378:8000:63bf:5601:5601", "metadata through Teredo"),
     ],
 )
@@ -224,15 +229,61 @@ def test_endless_body_without_a_length_is_cut_at_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "drip"),
-    [(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", b"x"), (b"HTTP/1.1 200 OK\r\nX: ", b"x"), (b"", b"H")],
-    ids=["body", "headers", "status"],
+    ("answer", "drip", "scheme"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", b"x", "http"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x", "http"),
+        (b"", b"H", "http"),
+        (b"\x16\x03\x03\x3f\xff", b"\2", "https"),
+    ],
+    ids=["body", "headers", "status", "TLS handshake"],
 )
-def test_sender_that_drips_is_cut_off_in_time(answer: bytes, drip: bytes) -> None:
+def test_sender_that_drips_is_cut_off_in_time(answer: bytes, drip: bytes, scheme: str) -> None:
     url, ended = raw_server(answer, drip)
     with pytest.raises(TransientError, match=r"no answer within 0\.5 s"):
-        fetcher(allow_private=True, timeout_s=0.5).fetch([url])
+        fetcher(allow_private=True, timeout_s=0.5).fetch([url.replace("http", scheme)])
     assert ended.wait(20), "the connection was closed"
+
+
+def test_s3_that_drips_is_cut_off_in_time() -> None:
+    url, ended = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n", b"x" * inputs._CHUNK_BYTES)
+    slow = boto3.client(
+        "s3", region_name="us-east-1", aws_access_key_id="t", aws_secret_access_key="t", endpoint_url=url[:-2]
+    )
+    with pytest.raises(TransientError, match=r"s3://ours/a\.png: no answer within 0\.5 s"):
+        Inputs(slow, Limits(buckets=frozenset({"ours"}), timeout_s=0.5)).fetch(["s3://ours/a.png"])
+    assert ended.wait(20), "the connection was closed"
+
+
+def test_name_that_is_looked_up_for_ever_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found.wait(60) and [])
+    with pytest.raises(TransientError, match=r"no answer within 0\.1 s"):
+        fetcher(timeout_s=0.1).fetch(["http://slow.example/a"])
+    assert not found.is_set()
+    found.set()
+
+
+def test_addresses_of_a_host_share_its_time_and_only_the_first_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    tried: list[tuple[str, float]] = []
+
+    def resolve(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"1.1.1.{number}", 80)) for number in range(40)]
+
+    def connect(address: tuple[str, int], timeout_s: float) -> Any:
+        tried.append((address[0], timeout_s))
+        now[0] += timeout_s
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for timeout_s, shares in [(60, [5, 5, 5, 5]), (12, [5, 5, 2])]:
+        tried.clear()
+        with pytest.raises(TransientError):
+            fetcher(timeout_s=timeout_s).fetch(["http://many.example/a"])
+        assert tried == [(f"1.1.1.{number}", share) for number, share in enumerate(shares)]
 
 
 def test_half_a_body_is_no_input() -> None:
