@@ -64,8 +64,15 @@ class Reporter:
     def _begin(self, inference: Inference) -> None:
         if self._notices and not inference.ended.is_set():  # else it could arrive after the notice of the end
             self._notices.running(inference.job)
-        document = {"started_at": inference.started_at.isoformat(), "attempt": inference.attempt}
-        self._store.put_json(keys.record(inference.job.key, keys.STARTED), document)
+        job = inference.job
+        document = {
+            "started_at": inference.started_at.isoformat(),
+            "attempt": inference.attempt,
+            # Of a job that was not accepted through `/v1` nothing else is recorded before its end.
+            "runtime": job.runtime,
+            "task": job.task,
+        }
+        self._store.put_json(keys.record(job.key, keys.STARTED), document)
 
     def _report(self, inference: Inference) -> None:
         progress = self._adapter.progress()

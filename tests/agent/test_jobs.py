@@ -172,7 +172,30 @@ def test_result_of_a_v1_job_tells_everything(stage: Stage, start: Start) -> None
         "attempt": 1,
     }
     started = stage.json("jobs/v1-1/started.json")
-    assert started == {"started_at": started["started_at"], "attempt": 1}
+    assert started == {
+        "started_at": started["started_at"],
+        "attempt": 1,
+        "runtime": RUNTIME,
+        "task": "text-to-image",
+    }
+
+
+def test_request_of_an_old_form_is_one_job_however_often_delivered_and_another_one_when_posted_again(
+    stage: Stage, start: Start, webui: WebUI
+) -> None:
+    webui.once["txt2img"] = 503, b"busy"
+    request = {"prompt": "p", "alwayson_scripts": {"task": "text-to-image", "id_task": "same"}}
+    stage.publish(request)
+    start()
+    first = stage.result()
+    assert first["attempt"] == 2
+    stage.publish(request)
+    results = eventually(lambda: found if len(found := stage.results()) == 2 else [], "the second job")
+    assert {result["id"] for result in results} == {"same"}
+    assert len({result["key"] for result in results}) == 2
+    assert all(result["key"].startswith("same~") for result in results)
+    again, first_attempt_of_second = webui.bodies("txt2img")[1:]
+    assert again["seed"] != first_attempt_of_second["seed"], "who asks again wants another picture"
 
 
 def test_grid_and_control_maps_are_no_pictures_of_the_batch(stage: Stage, start: Start, webui: WebUI) -> None:
