@@ -90,15 +90,18 @@ def _legible(body: str) -> tuple[Form, str | None]:
     """Return the form of a broken message and the id in it, as far as they can be made out."""
     try:
         message = json.loads(body)
-        if isinstance(message, dict) and message.get("Type") == "Notification":
+        if isinstance(message, dict) and message.get("Type") == "Notification" and "Message" in message:
             message = json.loads(message["Message"])
         if "metadata" in message:
-            return Form.V1ALPHA2, _identifier(message["metadata"].get("id"))
+            form = message["metadata"].get("form")
+            known = Form(form) if form in list(Form) else Form.V1ALPHA2
+            return known, _identifier(message["metadata"].get("id"))
         return Form.SEED, _identifier(message["alwayson_scripts"].get("id_task"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Form.V1ALPHA2, None
 
 
 def _identifier(value: Any) -> str | None:
+    value = str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # as in `contract.job`
     # An SNS attribute has at least one character; what does not print cannot be stored, and thousands help nobody.
     return value if isinstance(value, str) and 0 < len(value) <= 256 and value.isprintable() else None

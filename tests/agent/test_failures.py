@@ -41,6 +41,8 @@ def message(job_id: str, **more: Any) -> dict[str, Any]:
         pytest.param({"metadata": {"id": "half", "runtime": RUNTIME}, "content": {}}, "half", id="no task"),
         pytest.param(message("../../etc"), "../../etc", id="path as id"),
         pytest.param({"alwayson_scripts": {"id_task": "old", "task": "none"}}, "old", id="oldest form"),
+        pytest.param({"metadata": {"id": 17}, "content": {}}, "17", id="number as id"),
+        pytest.param({"Type": "Notification"} | message("odd", content=[]), "odd", id="no envelope"),
         pytest.param(message("deep", content=json.loads('{"a":' * 200 + "1" + "}" * 200)), "deep", id="too deep"),
         pytest.param(message("smile", content={"prompt": "\ud83d"}), "smile", id="half a character"),
         pytest.param(json.dumps(message("far", content={"x": float("inf")})), "far", id="infinity"),
