@@ -16,7 +16,8 @@ _LINK_END = re.compile(r"\s*,\s*(?=[a-z][a-z0-9+.-]*://|$)", re.IGNORECASE)
 _IMAGE_NAME = re.compile("image|mask", re.IGNORECASE)
 # A longer text among the parameters is data.
 _LONGEST_PARAMETER = 8192
-_EXTRAS = {Task.EXTRA_SINGLE_IMAGE, Task.EXTRA_BATCH_IMAGES}
+# The tasks that enlarge pictures: no model draws, and there is no header.
+EXTRAS = {Task.EXTRA_SINGLE_IMAGE, Task.EXTRA_BATCH_IMAGES}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def asked(job: Job, content: Mapping[str, Any]) -> Asked:
     header = content.get("alwayson_scripts") or {}
     if not isinstance(header, dict):
         raise PermanentError("invalid-content", "`alwayson_scripts` must be an object")
-    if job.task in _EXTRAS:
+    if job.task in EXTRAS:
         return Asked(body, None)
 
     overrides = dict(_object(body, "override_settings")) | _object(header, "override_settings")
