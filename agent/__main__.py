@@ -57,7 +57,7 @@ def build(settings: Settings) -> Pipeline:
     )
     metrics = Metrics()
     pulse = Pulse()
-    shutdown = Shutdown(settings.drain_seconds)
+    shutdown = Shutdown(settings.drain_seconds, settings.finish_seconds)
     keeper = Keeper(queue, on_lost=lambda _: metrics.leases_lost.inc())
     store = Store(s3, settings.s3_bucket)
     notices = Notices(sns, settings.sns_topic_arn)
@@ -82,7 +82,15 @@ def build(settings: Settings) -> Pipeline:
             beat=lambda: pipeline.beat("inference"),
             must_end=shutdown.overdue,
         ),
-        finish=Finish(settings.runtime_name, server_adapter, store, notices, keeper, settings.finish_seconds),
+        finish=Finish(
+            settings.runtime_name,
+            server_adapter,
+            store,
+            notices,
+            keeper,
+            patience_s=settings.finish_seconds,
+            latest=lambda: shutdown.end,
+        ),
         reporter=Reporter(server_adapter, store, notices if settings.exp_callback_when_running else None),
         metrics=metrics,
         pulse=pulse,
@@ -130,4 +138,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # An exit by Python's own way waits for the threads of pools, and so for downloads and uploads that were left behind.
+    os._exit(status)

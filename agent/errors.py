@@ -40,3 +40,10 @@ class DrainedError(PostponedError):
 
     def __init__(self) -> None:
         super().__init__("drained", "the agent stopped before the job was done")
+
+
+class LeaseLostError(PostponedError):
+    """The message is no longer ours: another agent may have the job already."""
+
+    def __init__(self) -> None:
+        super().__init__("lease-lost", "the message was lost before the job was begun")

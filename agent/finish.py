@@ -1,6 +1,7 @@
 """Finish: from the inference server's answer to a stored result that its client was told of."""
 
 import time
+from collections.abc import Callable
 
 from agent import outcome
 from agent.adapter import Adapter
@@ -21,10 +22,19 @@ class Finish:
     Args:
         runtime: The runtime's name, for messages that hold no job.
         patience_s: How long each job's end is offered to AWS.
+        latest: Returns until when any job's end may be offered to AWS, in monotonic seconds.
     """
 
     def __init__(
-        self, runtime: str, adapter: Adapter, store: Store, notices: Notices, keeper: Keeper, patience_s: float
+        self,
+        runtime: str,
+        adapter: Adapter,
+        store: Store,
+        notices: Notices,
+        keeper: Keeper,
+        *,
+        patience_s: float,
+        latest: Callable[[], float],
     ) -> None:
         self._runtime = runtime
         self._adapter = adapter
@@ -32,6 +42,7 @@ class Finish:
         self._notices = notices
         self._keeper = keeper
         self._patience_s = patience_s
+        self._latest = latest
 
     def finish(self, work: Work) -> Result:
         """Store, tell and delete; return the stored result.
@@ -40,7 +51,7 @@ class Finish:
             PermanentError, TransientError: The answer is none; nothing is stored.
             BotoCoreError, ClientError: AWS did not take it in time.
         """
-        until = time.monotonic() + self._patience_s
+        until = min(time.monotonic() + self._patience_s, self._latest())
         result = work.result or insist(lambda: self._stored(work), until=until)
         insist(lambda: self._notices.ended(result), until=until)
         if work.error is None or isinstance(work.error, PermanentError):

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from agent.adapter import Adapter
+from agent.call import Call
 from agent.errors import DrainedError, JobError, PermanentError, RuntimeLostError
 
 log = structlog.get_logger()
@@ -16,34 +17,6 @@ log = structlog.get_logger()
 TICK_S = 0.25
 # What a server may take to heed an interrupt: a sampling step on a slow machine.
 INTERRUPT_S = 15.0
-
-
-class Call:
-    """A call in a thread of its own, which can be waited for and, if need be, left behind."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
-        self._done = threading.Event()
-        self._answer: Any = None
-        self._error: BaseException | None = None
-        threading.Thread(target=self._run, name="call", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            self._answer = self._call()
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the answer is wanted
-            self._error = error
-        self._done.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Return whether the call has ended, after waiting for it for at most `seconds`."""
-        return self._done.wait(seconds)
-
-    def answer(self) -> Any:
-        """Return or raise what the call returned or raised."""
-        if self._error:
-            raise self._error
-        return self._answer
 
 
 class Server:
@@ -69,16 +42,20 @@ class Server:
         self._beat = beat
         self._must_end = must_end
         self._interrupt_s = interrupt_s
-        self._left_behind: Call | None = None
+        self._left_behind: Call[Any] | None = None
         self._reason = ""
         self.serving = threading.Event()
 
-    def look(self) -> bool:
-        """Return whether the server is there and idle, and remember it."""
+    def look(self, stopping: Callable[[], bool]) -> bool:
+        """Return whether the server is there and idle, and remember it; a look is left as soon as we are `stopping`."""
         try:
             if self._left_behind and not self._left_behind.wait(0):
                 raise RuntimeLostError("runtime-busy", "the server still works on a request that was given up")
-            self._adapter.ready()
+            call = Call(self._adapter.ready)
+            while not call.wait(TICK_S):
+                if stopping():
+                    return False
+            call.answer()
         except JobError as error:
             self.lose(error)
             return False
@@ -120,7 +97,7 @@ class Server:
             self.lose(error)
             raise
 
-    def _give_up(self, call: Call) -> None:
+    def _give_up(self, call: Call[Any]) -> None:
         # An interrupted server answers with what it has; that is nobody's picture.
         try:
             self._adapter.interrupt()

@@ -86,19 +86,24 @@ class Keeper:
             lease.key = key
             return True
 
-    def release(self, lease: Lease, delay_s: int = 0) -> None:
+    def release(self, lease: Lease, delay_s: int = 0) -> bool:
         """Give the message back to the queue for anyone to receive after `delay_s` seconds.
 
         Never fails: a message that SQS cannot be told about comes back by itself when its visibility ends.
+
+        Returns:
+            Whether SQS was told; one that was lost is no longer ours to give back.
         """
         with self._lock:
             self._leases.discard(lease)
             if lease.lost:
-                return
+                return False
             try:
                 self._queue.release(lease.delivery, delay_s)
             except (BotoCoreError, ClientError) as error:
                 log.warning("message not released", message=lease.delivery.message_id, reason=str(error))
+                return False
+            return True
 
     def delete(self, lease: Lease) -> None:
         """Delete the message, whose job has ended. A lease that was lost is tried, too: SQS may accept it.
@@ -150,8 +155,10 @@ class Keeper:
             self._on_lost(lease)
         return len(kept) + len(lost) == len(lengths)
 
-    def run(self, stop: threading.Event) -> None:
-        """Renew all leases every third of their length until `stop`."""
+    def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
+        """Renew all leases every third of their length until `stop`; `beat` comes at first, and before each renewal."""
         wait_s = interval_s = self._queue.visibility_s / 3
+        beat()
         while not stop.wait(wait_s):
+            beat()
             wait_s = interval_s if self.renew() else min(interval_s, RETRY_S)

@@ -15,7 +15,15 @@ from random import randint
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from agent.errors import DrainedError, JobError, PermanentError, PostponedError, RuntimeLostError, TransientError
+from agent.errors import (
+    DrainedError,
+    JobError,
+    LeaseLostError,
+    PermanentError,
+    PostponedError,
+    RuntimeLostError,
+    TransientError,
+)
 from agent.finish import Finish
 from agent.health import Pulse
 from agent.inference import Server
@@ -40,25 +48,41 @@ RECEIVE_AGAIN_S = 5.0
 PREPARE_S = 5.0
 # Beyond what jobs and AWS may take, a silent thread counts as dead.
 STALL_S = 120.0
+# What a renewal may take that fails by its time-outs, behind a release or deletion that does so, too.
+RENEWAL_S = 60.0
 
 
 class Shutdown:
-    """When the agent has to stop. Thread-safe."""
+    """When the agent has to stop. Thread-safe.
 
-    def __init__(self, drain_s: float) -> None:
+    Args:
+        drain_s: What a running job is given to end.
+        finish_s: What all jobs that ended are given after that, together, to be stored and told.
+
+    Attributes:
+        end: When everything must be over, in monotonic seconds.
+    """
+
+    def __init__(self, drain_s: float, finish_s: float) -> None:
         self._drain_s = drain_s
-        self._deadline = float("inf")
+        self._finish_s = finish_s
+        self._drained = self.end = float("inf")
         self.requested = threading.Event()
 
     def request(self) -> None:
         """Begin to stop: start nothing, and end what runs within the drain time."""
         if not self.requested.is_set():
-            self._deadline = time.monotonic() + self._drain_s
+            self._drained = time.monotonic() + self._drain_s
+            self.end = self._drained + self._finish_s
             self.requested.set()
 
     def overdue(self) -> bool:
         """Return whether the drain time is over."""
-        return time.monotonic() >= self._deadline
+        return time.monotonic() >= self._drained
+
+    def left_s(self) -> float:
+        """Return how many seconds are left until everything must be over."""
+        return max(self.end - time.monotonic(), 0)
 
 
 @dataclass
@@ -90,7 +114,7 @@ class Pipeline:
     def run(self) -> bool:
         """Work until the shutdown is requested, and drain; return False if a thread died instead."""
         released = threading.Event()
-        self._start("leases", lambda: self.keeper.run(released))
+        self._start("leases", lambda: self.keeper.run(released, self._beat_leases))
         self._start("progress", self.reporter.run)
         intake = self._start("intake", self._take_in)
         inference = self._start("inference", self._infer)
@@ -100,11 +124,12 @@ class Pipeline:
             log.info("draining")
             self._release_prepared(DrainedError())  # now, not when the running job has ended
             # A long poll is waited for: a message that it is given after our end would be hidden for nothing.
-            intake.join(self.settings.receive_wait_seconds + PREPARE_S)
+            intake.join(min(self.settings.receive_wait_seconds + PREPARE_S, self.shutdown.left_s()))
             self._release_prepared(DrainedError())  # what came in meanwhile
-            inference.join()
+            inference.join(self.shutdown.left_s())
             self._hand_on(None)
-            finish.join()
+            # A job may be left at any step of finishing: whoever gets its message next goes on.
+            finish.join(self.shutdown.left_s())
         self.reporter.stop()
         self.keeper.release_all()
         released.set()
@@ -113,6 +138,9 @@ class Pipeline:
     def beat(self, thread: str) -> None:
         """Note that a thread lives; none is silent for longer than its longest wait for AWS and the server."""
         self.pulse.beat(thread, self.settings.job_timeout_seconds + self.settings.finish_seconds + STALL_S)
+
+    def _beat_leases(self) -> None:
+        self.pulse.beat("leases", self.settings.visibility_timeout_seconds / 3 + RENEWAL_S)
 
     def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
         def run() -> None:
@@ -174,7 +202,7 @@ class Pipeline:
     def _infer(self) -> None:
         while not self.shutdown.requested.is_set():
             self.beat("inference")
-            if not self.server.serving.is_set() and not self.server.look():
+            if not self.server.serving.is_set() and not self.server.look(self.shutdown.requested.is_set):
                 self._release_prepared(RuntimeLostError("runtime-lost", "the inference server is gone"))
                 self.shutdown.requested.wait(POLL_S)
                 continue
@@ -189,7 +217,7 @@ class Pipeline:
         """Have the inference server do the job, and hand it on."""
         job = work.job
         if job is None or work.lease.lost or self.shutdown.requested.is_set():
-            self._give_back(work, DrainedError())
+            self._give_back(work, LeaseLostError() if work.lease.lost else DrainedError())
             self._places.release()
             return
         began = time.monotonic()
@@ -264,7 +292,7 @@ class Pipeline:
 
     def _hand_on(self, work: Work | None) -> None:
         """Give work, or the end of it, to the finishing stage as soon as that has room."""
-        while not self._died.is_set():
+        while not self._died.is_set() and self.shutdown.left_s():
             try:
                 self._done.put(work, timeout=POLL_S)
             except queue.Full:
@@ -292,9 +320,11 @@ class Pipeline:
                 delay_s = randint(0, self.settings.retry_seconds)  # noqa: S311 - jitter
             case _:
                 delay_s = backoff_s(work.lease.delivery.attempt, self.settings.retry_seconds)
-        self.keeper.release(work.lease, delay_s)
-        self.metrics.released.labels(reason.code).inc()
-        log.warning("message released", code=reason.code, delay_s=delay_s, **work.log_keys)
+        if self.keeper.release(work.lease, delay_s):
+            self.metrics.released.labels(reason.code).inc()
+            log.warning("message released", code=reason.code, delay_s=delay_s, **work.log_keys)
+        else:
+            log.warning("work dropped", code=reason.code, **work.log_keys)
         log.debug("why", reason=reason.message, **work.log_keys)  # may quote what the job asked for
 
 

@@ -27,6 +27,8 @@ _PATHS = {
 _CONNECT_TIMEOUT_S = 5.0
 # For what the web UI answers beside its work.
 _SOON_S = 10.0
+# For reading its folder of models, which may be on a network.
+_REFRESH_S = 30.0
 # The pipeline gives up a request after its own time; the connection is left a little longer.
 _GRACE_S = 60.0
 _SHOWN_MODELS = 20
@@ -74,7 +76,7 @@ class SdWebui:
     def prepare(self, job: Job, content: dict[str, Any], fetch: Fetch) -> Request:
         """Return the request for a job: all inputs in it, and its model known to exist."""
         asked = bodies.asked(job, content)
-        extra = job.task in {Task.EXTRA_SINGLE_IMAGE, Task.EXTRA_BATCH_IMAGES}
+        extra = job.task in bodies.EXTRAS
         model = None if extra else self._model(asked.model)
         body = bodies.embedded(asked.body, fetch(bodies.urls(asked.body)))
         expected = None if extra else _count(body, "batch_size") * _count(body, "n_iter")
@@ -152,7 +154,7 @@ class SdWebui:
         if found is None:
             found = self._find_listed(name)
         if found is None:
-            self._call("POST", "refresh-checkpoints", b"{}", self._timeout_s)
+            self._call("POST", "refresh-checkpoints", b"{}", _REFRESH_S)
             found = self._find_listed(name)
         return found
 

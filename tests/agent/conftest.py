@@ -116,6 +116,7 @@ class WebUI:
         held: While clear, generations do not end, except by an interrupt that is heeded.
         scripted: Answers to be given instead, by route: status and body; status 0 is half an answer, and away.
         once: The same, for a single time.
+        silent: Routes that are not answered as long as they stand here.
         hidden: Models that it finds when it refreshes its list.
         grid: Whether a grid is put before the pictures.
         maps: How many pictures an extension adds behind them.
@@ -128,6 +129,7 @@ class WebUI:
     heeds_interrupts: bool = True
     scripted: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     once: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
     hidden: list[str] = field(default_factory=list)
     grid: bool = False
     maps: int = 0
@@ -182,6 +184,8 @@ class WebUI:
     def reply(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
         route = path.removeprefix("/sdapi/v1/")
         self.calls.append((f"{method} {route}", body))
+        while route in self.silent:
+            time.sleep(0.02)
         if route in self.once:
             return self.once.pop(route)
         if route in self.scripted:
@@ -265,6 +269,7 @@ def webui() -> Iterator[WebUI]:
     webui.start()
     yield webui
     webui.held.set()
+    webui.silent.clear()
     webui.stop()
 
 

@@ -1,5 +1,7 @@
 """What probes and Prometheus are told."""
 
+import threading
+
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -7,8 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from agent import health
 from agent.health import Pulse
 from agent.metrics import Metrics
+from agent.pipeline import RENEWAL_S, Pipeline
 from contract.job import Job, Task, encode
-from tests.agent.conftest import RUNTIME, Spawn, Stage, WebUI, eventually
+from tests.agent.conftest import RUNTIME, Spawn, Stage, Start, WebUI, eventually
 
 
 def test_thread_that_is_late_is_stalled_until_it_beats_or_retires() -> None:
@@ -25,6 +28,27 @@ def test_thread_that_is_late_is_stalled_until_it_beats_or_retires() -> None:
     now[0] = 200
     pulse.retire("slow")
     assert pulse.stalled() == ["quick"]
+
+
+def test_renewal_that_hangs_is_a_stalled_thread(stage: Stage, start: Start) -> None:
+    now = [0.0]
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(pipeline: Pipeline) -> None:
+        def renew() -> bool:
+            hangs.set()
+            return goes_on.wait()
+
+        pipeline.pulse = Pulse(lambda: now[0])
+        pipeline.keeper.renew = renew  # type: ignore[method-assign]
+
+    agent = start(hang, visibility_timeout_seconds=3)
+    eventually(hangs.is_set, "a renewal")
+    now[0] += 1 + RENEWAL_S
+    assert agent.pipeline.pulse.stalled() == []
+    now[0] += 0.1
+    assert agent.pipeline.pulse.stalled() == ["leases"]
+    goes_on.set()
 
 
 @pytest.mark.parametrize("alive", [True, False])

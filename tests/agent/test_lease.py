@@ -71,7 +71,7 @@ def test_all_held_messages_are_renewed_together(keeper: Keeper, queue: Queue, no
 
 def test_released_and_deleted_messages_are_not_renewed(keeper: Keeper, queue: Queue) -> None:
     one, two = keeper.hold(delivery("one")), keeper.hold(delivery("two"))
-    keeper.release(one, 7)
+    assert keeper.release(one, 7)
     keeper.delete(two)
     keeper.renew()
     assert queue.calls == [("release", "one", 7), ("delete", "two")]
@@ -88,7 +88,7 @@ def test_refused_renewal_means_that_the_message_is_lost(
     assert lease.lost
     assert not other.lost
     assert lost == [lease], "told once"
-    keeper.release(lease)
+    assert not keeper.release(lease)
     assert queue.calls == [], "it is no longer ours to release"
 
 

@@ -2,14 +2,22 @@
 
 import json
 import signal
+import socket
+import threading
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from prometheus_client import generate_latest
+from structlog.testing import capture_logs
 
+from agent.__main__ import build
+from agent.errors import PermanentError
 from agent.pipeline import Pipeline
+from agent.settings import load
+from agent.work import Work
 from contract.job import Form, Job, Task, encode
-from tests.agent.conftest import RUNTIME, Spawn, Stage, Start, WebUI, eventually
+from tests.agent.conftest import PATIENCE_S, RUNTIME, Spawn, Stage, Start, WebUI, eventually
 
 
 def job(job_id: str = "j", **content: Any) -> str:
@@ -63,7 +71,7 @@ def test_agent_that_dies_after_any_step_of_finishing_leaves_one_result(
             real(*arguments)
             # As if the process had been killed: nothing is released, deleted or renewed any more.
             pipeline.keeper._leases.clear()
-            pipeline.keeper.release = lambda *_: None  # type: ignore[method-assign]
+            pipeline.keeper.release = lambda *_: False  # type: ignore[method-assign]
             pipeline.shutdown.request()
             raise ZeroDivisionError
 
@@ -198,6 +206,101 @@ def test_message_that_arrives_in_the_last_long_poll_is_handed_back(stage: Stage,
     assert agent.pipeline.metrics.released.labels("drained")._value.get() == 1
     assert stage.depth() == (1, 0)
     assert webui.asked == []
+
+
+@pytest.mark.parametrize("where", ["look", "intake"])
+def test_web_ui_that_hangs_over_its_list_of_models_does_not_hold_up_the_end(
+    stage: Stage, start: Start, webui: WebUI, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr("agent.sdwebui.adapter._REFRESH_S", 600)
+    monkeypatch.setattr("agent.pipeline.PREPARE_S", 0.1)
+    webui.silent.add("refresh-checkpoints")
+    if where == "look":
+        webui.titles = []
+    stage.send(job(alwayson_scripts={"sd_model_checkpoint": "new"}))
+    agent = start(visibility_timeout_seconds=600, drain_seconds=600, dynamic_sd_model=where == "intake")
+    eventually(lambda: webui.asked == ["POST refresh-checkpoints"], "the look for the model")
+    agent.pipeline.shutdown.request()
+    agent.thread.join(40)
+    assert agent.ended_well == [True]
+    assert stage.depth() == (1, 0)
+
+
+def test_input_that_hangs_does_not_hold_up_the_end(stage: Stage, spawn: Spawn) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        host.settimeout(PATIENCE_S)
+        content = {"init_images": [f"http://127.0.0.1:{host.getsockname()[1]}/a.png"]}
+        stage.send(encode(Job("j", RUNTIME, Task.IMAGE_TO_IMAGE, content, form=Form.V1)))
+        agent = spawn(visibility_timeout_seconds=600, input_timeout_seconds=600)
+        with host.accept()[0]:
+            agent.popen.terminate()
+            assert agent.popen.wait(PATIENCE_S) == 0
+    assert stage.depth() == (1, 0)
+
+
+def test_aws_that_hangs_does_not_hold_up_the_end(stage: Stage, start: Start, webui: WebUI) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(pipeline: Pipeline) -> None:
+        def put_images(images: Any) -> None:
+            hangs.set()
+            goes_on.wait()
+
+        pipeline.finish._store.put_images = put_images  # type: ignore[method-assign]
+
+    stage.send(job())
+    agent = start(hang, visibility_timeout_seconds=600, drain_seconds=1, finish_seconds=1)
+    eventually(hangs.is_set, "the storing")
+    agent.pipeline.shutdown.request()
+    agent.thread.join(40)
+    assert agent.ended_well == [True]
+    assert stage.depth() == (1, 0)
+    assert stage.results() == []
+    goes_on.set()
+
+
+def test_jobs_that_end_after_the_request_to_stop_share_one_deadline(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines: list[float] = []
+
+    def insist(call: Any, *, until: float) -> Any:
+        deadlines.append(until)
+        return call()
+
+    monkeypatch.setattr("agent.finish.insist", insist)
+    monkeypatch.setenv("DRAIN_SECONDS", "0")
+    pipeline = build(load())
+    for number in range(3):
+        stage.send(f"no job {number}")
+        delivery = eventually(pipeline.queue.receive, "a message")
+        assert delivery
+        if number == 1:
+            pipeline.shutdown.request()
+        pipeline.finish.finish(Work(pipeline.keeper.hold(delivery), error=PermanentError("invalid-job", "none")))
+    before, after = deadlines[:3], deadlines[3:]
+    assert max(before) < pipeline.shutdown.end
+    assert after == [pipeline.shutdown.end] * 6
+
+
+def test_job_whose_message_was_lost_while_it_waited_is_dropped_and_told_so(
+    stage: Stage, start: Start, webui: WebUI
+) -> None:
+    webui.held.clear()
+    stage.send(job("running"))
+    agent = start(visibility_timeout_seconds=600)
+    eventually(lambda: webui.asked, "the start")
+    stage.send(job("waiting"))
+    eventually(lambda: not agent.pipeline._prepared.empty(), "the next one")
+    (lease,) = [lease for lease in agent.pipeline.keeper._leases if lease.key == "waiting"]
+    with capture_logs() as logged:
+        lease.lose()
+        webui.held.set()
+        eventually(lambda: [line for line in logged if line["event"] == "work dropped"], "the drop")
+    assert [line["code"] for line in logged if line["event"] == "work dropped"] == ["lease-lost"]
+    assert "message released" not in {line["event"] for line in logged}
+    assert b"released_total{" not in generate_latest(agent.pipeline.metrics.registry)
+    assert webui.asked == ["POST txt2img"]
 
 
 def test_finished_work_outlasts_an_aws_that_refuses_for_a_while(stage: Stage, start: Start, webui: WebUI) -> None:

@@ -224,6 +224,15 @@ def test_web_ui_without_the_runtimes_model_is_not_ready(webui: WebUI) -> None:
         adapter(webui, dynamic_sd_model=False, sd_model_checkpoint="red").ready()
 
 
+def test_web_ui_that_hangs_over_its_list_of_models_is_lost(webui: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.sdwebui.adapter._REFRESH_S", 0.2)
+    webui.silent.add("refresh-checkpoints")
+    with pytest.raises(RuntimeLostError, match="ReadTimeout"):
+        adapter(webui, dynamic_sd_model=False, sd_model_checkpoint="red").ready()
+    with pytest.raises(RuntimeLostError, match="ReadTimeout"):
+        draw(adapter(webui), "red")
+
+
 def test_web_ui_that_is_not_there_is_lost(webui: WebUI) -> None:
     webui.stop()
     for call in (adapter(webui).ready, adapter(webui).progress, adapter(webui).interrupt):
