@@ -141,5 +141,5 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # An exit by Python's own way waits for the threads of pools, and so for downloads and uploads that were left behind.
+    # Python's own exit waits for the threads of pools, and so for downloads and uploads that were left behind.
     os._exit(status)
