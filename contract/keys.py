@@ -14,7 +14,6 @@ JOB = "job.json"
 CONTENT = "content.json"
 STARTED = "started.json"
 PROGRESS = "progress.json"
-CANCEL = "cancel.json"
 RESULT = "result.json"
 
 
