@@ -2,11 +2,12 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import pytest
@@ -17,6 +18,22 @@ from bootstrap.local.programs import Ports, Program, Programs, answers
 REPOSITORY = Path(__file__).parents[1]
 REGION = "us-east-1"
 ACCOUNT_ID = "000000000000"
+
+
+T = TypeVar("T")
+
+# Long enough for a busy machine: whoever waits that long has found a bug.
+PATIENCE_S = 40.0
+
+
+def eventually(look: Callable[[], T], what: str = "it") -> T:
+    """Return what `look` returns as soon as that is true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {PATIENCE_S:g} s")
 
 
 @dataclass(frozen=True)

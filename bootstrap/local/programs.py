@@ -65,7 +65,7 @@ class _Child:
     log: Path
     process: subprocess.Popen[bytes]
     deaths: int = 0
-    restart_at: float | None = field(default=None)
+    restart_at: float | None = None
 
 
 class Programs:

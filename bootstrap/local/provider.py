@@ -73,14 +73,12 @@ class Provider:
         except ClientError as error:
             raise NotAppliedError(f"{kind} {name}: {error}") from error
 
-    def delete(self, manifest: Manifest) -> bool:
-        """Delete what `manifest` made; return whether its management policies allow that."""
-        policies = manifest["spec"].get("managementPolicies", ["*"])
-        if not {"*", "Delete"} & set(policies):
-            return False
-        if delete := self._delete.get(manifest["kind"]):
+    def delete(self, manifest: Manifest) -> None:
+        """Delete what `manifest` made, unless its management policies keep it."""
+        allowed = {"*", "Delete"} & set(manifest["spec"].get("managementPolicies", ["*"]))
+        delete = self._delete.get(manifest["kind"])
+        if allowed and delete:
             delete(manifest["spec"]["forProvider"], manifest.get("status", {}).get("atProvider", {}))
-        return True
 
     def _topic(self, name: str, spec: Manifest) -> Manifest:
         arn = self._sns.create_topic(Name=name)["TopicArn"]
@@ -145,7 +143,7 @@ class Provider:
             # us-east-1 is where a bucket goes without being told, and cannot be told.
             place = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
             self._s3.create_bucket(Bucket=name, **({} if self._region == "us-east-1" else place))
-        return {"arn": f"arn:aws:s3:::{name}", "id": name}
+        return {"id": name}
 
     def _bucket_public_access(self, _: str, spec: Manifest) -> Manifest:
         names = ["blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"]

@@ -107,12 +107,9 @@ class Reconciler:
 
     def config_map(self, name: str) -> dict[str, str] | None:
         """Return the data of the composed ConfigMap `name`, once it is there."""
-        for composed in self._composed.values():
-            for manifest in composed.resources.values():
-                if manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"] == name:
-                    data: dict[str, str] = manifest["data"]
-                    return data
-        return None
+        found = self._find("ConfigMap", name)
+        data: dict[str, str] | None = found["data"] if found else None
+        return data
 
     def _step(self, composed: Composed) -> bool:
         """Compose one claim and make what is new or different; return whether anything was."""
@@ -157,11 +154,16 @@ class Reconciler:
         ]
 
     def _at_provider(self, kind: str, name: str) -> Manifest | None:
+        found = self._find(kind, name)
+        observed: Manifest | None = found["status"]["atProvider"] if found else None
+        return observed
+
+    def _find(self, kind: str, name: str) -> Manifest | None:
+        """Return the resource of `kind` called `name` that was made for a claim, or None."""
         for composed in self._composed.values():
             for manifest in composed.resources.values():
                 if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name):
-                    observed: Manifest = manifest["status"]["atProvider"]
-                    return observed
+                    return manifest
         return None
 
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -23,23 +23,9 @@ import pytest
 from agent.__main__ import build
 from agent.pipeline import Pipeline
 from agent.settings import Settings, load
-from tests.conftest import Aws
-
-T = TypeVar("T")
+from tests.conftest import PATIENCE_S, Aws, eventually
 
 RUNTIME = "tiny"
-# Long enough for a busy machine: whoever waits that long has found a bug.
-PATIENCE_S = 40.0
-
-
-def eventually(look: Callable[[], T], what: str = "it") -> T:
-    """Return what `look` returns as soon as that is true."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen within {PATIENCE_S:g} s")
 
 
 def png(seed: int) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from contract.job import Form, Job, Task, encode
-from tests.agent.conftest import RUNTIME, Site, Stage, Start, WebUI, eventually
+from tests.agent.conftest import RUNTIME, Site, Stage, Start, WebUI
+from tests.conftest import eventually
 
 
 def job(job_id: str = "j", task: Task = Task.TEXT_TO_IMAGE, **content: Any) -> str:

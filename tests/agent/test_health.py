@@ -11,7 +11,8 @@ from agent.health import Pulse
 from agent.metrics import Metrics
 from agent.pipeline import RENEWAL_S, Pipeline
 from contract.job import Job, Task, encode
-from tests.agent.conftest import RUNTIME, Spawn, Stage, Start, WebUI, eventually
+from tests.agent.conftest import RUNTIME, Spawn, Stage, Start, WebUI
+from tests.conftest import eventually
 
 
 def test_thread_that_is_late_is_stalled_until_it_beats_or_retires() -> None:

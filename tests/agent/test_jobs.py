@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from contract.job import Form, Job, Task, encode
-from tests.agent.conftest import RUNTIME, Site, Stage, Start, WebUI, eventually, png
+from tests.agent.conftest import RUNTIME, Site, Stage, Start, WebUI, png
+from tests.conftest import eventually
 
 SEED_MESSAGE = {
     "alwayson_scripts": {

@@ -17,7 +17,8 @@ from agent.pipeline import Pipeline
 from agent.settings import load
 from agent.work import Work
 from contract.job import Form, Job, Task, encode
-from tests.agent.conftest import PATIENCE_S, RUNTIME, Spawn, Stage, Start, WebUI, eventually
+from tests.agent.conftest import RUNTIME, Spawn, Stage, Start, WebUI
+from tests.conftest import PATIENCE_S, eventually
 
 
 def job(job_id: str = "j", **content: Any) -> str:

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from bootstrap.local import programs as module
 from bootstrap.local.programs import Death, NotReadyError, Ports, Program, Programs
+from tests.conftest import eventually
 
 
 @pytest.fixture
@@ -24,13 +24,6 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
 
 def python(code: str, ready: Callable[[], bool] = lambda: True) -> Program:
     return Program("it", [sys.executable, "-c", code], dict(os.environ), ready)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.02)
 
 
 def test_a_program_that_dies_is_reported_with_the_end_of_its_log_and_started_again(
@@ -49,7 +42,7 @@ def test_a_program_that_dies_is_reported_with_the_end_of_its_log_and_started_aga
     while not deaths:
         deaths = programs.check()
     assert (deaths[0].name, deaths[0].code, deaths[0].last_lines) == ("it", 3, ["disk full"])
-    wait_for(lambda: not programs.check() and mark.read_text() == "again")
+    eventually(lambda: not programs.check() and mark.read_text() == "again")
 
 
 def test_a_program_that_never_gets_ready_is_an_error_that_shows_its_log(programs: Programs) -> None:
@@ -69,7 +62,7 @@ def test_stopping_asks_first_and_ends_what_does_not_listen(
     for handler, trace in (("lambda *_: (print('bye'), sys.exit())", "bye"), ("signal.SIG_IGN", "")):
         programs.start(python(code.format(handler)))
         log = tmp_path / "it.log"
-        wait_for(log.read_text)
+        eventually(log.read_text)
         pid = int(log.read_text().split()[0])
         programs.stop("it")
         assert trace in log.read_text()
@@ -86,11 +79,11 @@ def test_programs_end_when_the_one_who_started_them_is_killed(tmp_path: Path, re
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=repository)
     log = tmp_path / "it.log"
-    wait_for(lambda: log.exists() and log.read_text().endswith("\n"))
+    eventually(lambda: log.exists() and log.read_text().endswith("\n"))
     pid = int(log.read_text())
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
+    eventually(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
 
 
 def test_a_taken_port_is_replaced_by_a_free_one_which_stays_its_user_s() -> None:
@@ -110,7 +103,7 @@ def test_an_interrupted_stop_forgets_no_program(programs: Programs, tmp_path: Pa
     programs.start(
         python("import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)")
     )
-    wait_for((tmp_path / "it.log").read_text)
+    eventually((tmp_path / "it.log").read_text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess.Popen, "wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
