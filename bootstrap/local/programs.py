@@ -66,6 +66,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     deaths: int = 0
     restart_at: float | None = None
+    started_at: float = field(default_factory=time.monotonic)
 
 
 class Programs:
@@ -91,17 +92,16 @@ class Programs:
         self._children[program.name] = _Child(program, log, _spawn(program, log))
 
     def wait_ready(self, name: str, seconds: float = 60) -> None:
-        """Wait until the program `name` is ready.
+        """Wait until the program `name` is ready, for so many seconds from its start: waiting twice takes no longer.
 
         Raises:
             NotReadyError: It died, or was not ready in time.
         """
         child = self._children[name]
-        deadline = time.monotonic() + seconds
         while not child.program.ready():
             if child.process.poll() is not None:
                 raise NotReadyError(name, f"ended with code {child.process.returncode}", child.log)
-            if time.monotonic() > deadline:
+            if time.monotonic() > child.started_at + seconds:
                 raise NotReadyError(name, f"was not ready after {seconds:g} s", child.log)
             time.sleep(0.05)
 
@@ -119,6 +119,7 @@ class Programs:
             elif time.monotonic() >= child.restart_at:
                 child.restart_at = None
                 child.process = _spawn(child.program, child.log)
+                child.started_at = time.monotonic()
         return deaths
 
     def stop(self, *names: str) -> None:
