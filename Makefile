@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := .cache/uv/bin/uv
 PATHS := agent api apps bootstrap contract generator tests webui
-GROUPS := generator agent api webui-tiny compositions local emulator train uv
+GROUPS := generator agent api client webui-tiny compositions local emulator scanner train uv
 
 # Each environment is a folder whose stamp is newer than the lock it was installed from.
 LOCAL := .venv-local/bin/.installed
@@ -61,7 +61,7 @@ bench: $(DEV) $(EMULATOR) ## Measure speed
 lock: $(UV) ## Compile pyproject.toml's groups into requirements/ (changes files)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev -o requirements/dev.txt
 	for group in $(GROUPS); do \
-	  constraint=$$([ $$group = emulator ] || echo "--constraint requirements/dev.txt"); \
+	  constraint=$$([[ $$group =~ ^(emulator|scanner)$$ ]] || echo "--constraint requirements/dev.txt"); \
 	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	    $$constraint --group $$group -o requirements/$$group.txt; \
 	done

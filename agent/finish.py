@@ -53,7 +53,7 @@ class Finish:
         """
         until = min(time.monotonic() + self._patience_s, self._latest())
         result = work.result or insist(lambda: self._stored(work), until=until)
-        insist(lambda: self._notices.ended(result), until=until)
+        insist(lambda: self._notices.ended(result, webhook=bool(work.job and work.job.webhook)), until=until)
         if work.error is None or isinstance(work.error, PermanentError):
             insist(lambda: self._keeper.delete(work.lease), until=until)
         else:

@@ -139,7 +139,7 @@ class States:
         # Agents run other people's code: what they write must not open more than the pictures of jobs.
         ours = keys.url(self._bucket, "")
         key = s3.removeprefix(ours)
-        if not s3.startswith(ours) or not key or key.startswith(f"{keys.JOBS}/"):
+        if not s3.startswith(ours) or key.partition("/")[0] in {"", *keys.RESERVED}:
             return Image(s3=s3)
         expires_at = datetime.now(UTC) + timedelta(seconds=self._presign_seconds)
         url = self._s3.generate_presigned_url(

@@ -13,12 +13,17 @@ from contract import keys
 
 MAX_ID_LENGTH = 128
 MAX_PREFIX_LENGTH = 512
+MAX_WEBHOOK_LENGTH = 2048
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 MAX_KEY_BYTES = 1024
 # Far deeper than any request or workflow, and far from what Python's own recursion bears.
 MAX_DEPTH = 100
 # Identifiers become part of S3 keys: no slash, and no name that consists of dots alone. Those of /v1 also of URLs.
 _PLAIN_ID = re.compile(rf"(?!\.+$)[A-Za-z0-9._-]{{1,{MAX_ID_LENGTH}}}")
+
+# Printable ASCII, as URLs are; whether one may be called is decided when it is.
+_WEB_URL = re.compile(r"https?://[!-~]+")
+_RESERVED = ", ".join(f"`{name}`" for name in sorted(keys.RESERVED))
 
 # The fields that the guidance's oldest form hides among the scripts; they are the job's header and not for the web UI.
 HEADER_FIELDS = frozenset({"task", "sd_model_checkpoint", "id_task", "uid", "save_dir", "image_link", "sd_vae"})
@@ -70,6 +75,9 @@ class Job:
         context: Any JSON of the client's, echoed in the callback.
         created_at: When the job was accepted, if the publisher said so.
         content_ref: The S3 key, in the output bucket, of a content too large for a message.
+        expires_at: It is not started after this.
+        deadline: It is interrupted when it is not done by then.
+        webhook: A URL that is told of its end.
         publication: Tells one publication of a request from another, and is the same for all deliveries of one.
     """
 
@@ -82,6 +90,9 @@ class Job:
     form: Form = Form.V1
     created_at: datetime | None = None
     content_ref: str | None = None
+    expires_at: datetime | None = None
+    deadline: datetime | None = None
+    webhook: str | None = None
     publication: str = ""
 
     @property
@@ -138,10 +149,9 @@ def encode(job: Job) -> str:
         "context": job.context,
         "form": job.form,
     }
-    if job.created_at:
-        metadata["created_at"] = job.created_at.isoformat()
-    if job.content_ref:
-        metadata["content_ref"] = job.content_ref
+    times = {"created_at": job.created_at, "expires_at": job.expires_at, "deadline": job.deadline}
+    metadata |= {name: time.isoformat() for name, time in times.items() if time}
+    metadata |= {name: text for name in ("content_ref", "webhook") if (text := getattr(job, name))}
     return json.dumps({"metadata": metadata, "content": job.content}, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -190,6 +200,9 @@ def _from_metadata(message: dict[str, Any], runtime: str) -> Job:
         form=metadata.get("form", Form.V1ALPHA2),
         created_at=metadata.get("created_at"),
         content_ref=metadata.get("content_ref"),
+        expires_at=metadata.get("expires_at"),
+        deadline=metadata.get("deadline"),
+        webhook=metadata.get("webhook"),
     )
 
 
@@ -217,6 +230,9 @@ def build(
     form: Any,
     created_at: Any = None,
     content_ref: Any = None,
+    expires_at: Any = None,
+    deadline: Any = None,
+    webhook: Any = None,
 ) -> Job:
     """Return a job made of values from outside, checked.
 
@@ -236,7 +252,10 @@ def build(
         _problem_of_prefix(prefix),
         None if form in list(Form) else f"the form must be one of {', '.join(Form)}",
         _problem_of_content_ref(content_ref, name),
-        _problem_of_time(created_at),
+        _problem_of_time("created_at", created_at),
+        _problem_of_time("expires_at", expires_at),
+        _problem_of_time("deadline", deadline),
+        _problem_of_webhook(webhook),
     )
     if problems := [problem for problem in told if problem]:
         raise InvalidJobError(*problems)
@@ -248,11 +267,14 @@ def build(
         prefix="/".join(part for part in prefix.split("/") if part),
         context=context,
         form=Form(form),
-        created_at=_time(created_at) if created_at is not None else None,
+        created_at=_time(created_at),
         content_ref=content_ref,
+        expires_at=_time(expires_at),
+        deadline=_time(deadline),
+        webhook=webhook,
     )
-    if job.folder == keys.JOBS:
-        raise InvalidJobError(f"without a prefix the id must not be `{keys.JOBS}`, where records are")
+    if job.folder in keys.RESERVED:
+        raise InvalidJobError(f"without a prefix the id must not be {_RESERVED}: those folders are the service's own")
     longest = max(len(key.encode()) for key in (job.image_key(9999, ".webm"), keys.record(job.key, keys.PROGRESS)))
     if longest > MAX_KEY_BYTES:
         raise InvalidJobError(f"id and prefix make S3 keys of {longest} bytes: {MAX_KEY_BYTES} are allowed")
@@ -276,11 +298,11 @@ def _problem_of_id(name: Any, form: Any) -> str | None:
 def _problem_of_prefix(prefix: Any) -> str | None:
     if isinstance(prefix, str) and len(prefix) <= MAX_PREFIX_LENGTH and prefix.isprintable() and "\\" not in prefix:
         parts = prefix.strip("/").split("/")
-        if not {".", ".."} & set(parts) and parts[0] != keys.JOBS:
+        if not {".", ".."} & set(parts) and parts[0] not in keys.RESERVED:
             return None
     return (
         f"the prefix must be a folder of at most {MAX_PREFIX_LENGTH} characters, without '.' or '..' parts, "
-        f"and not `{keys.JOBS}`"
+        f"and not {_RESERVED}"
     )
 
 
@@ -294,18 +316,27 @@ def _problem_of_content_ref(reference: Any, name: Any) -> str | None:
     return "`content_ref` must point to the content in the job's own record"
 
 
-def _problem_of_time(text: Any) -> str | None:
+def _problem_of_time(name: str, text: Any) -> str | None:
     try:
-        if text is not None:
-            _time(text)
-    except (TypeError, ValueError):
-        return "`created_at` is not an ISO 8601 time"
+        _time(text)
+    except (TypeError, ValueError, OverflowError):
+        return f"`{name}` is not an ISO 8601 time"
     return None
 
 
-def _time(text: str) -> datetime:
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
     time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _problem_of_webhook(url: Any) -> str | None:
+    if url is None:
+        return None
+    if isinstance(url, str) and len(url) <= MAX_WEBHOOK_LENGTH and _WEB_URL.fullmatch(url):
+        return None
+    return f"the webhook must be an https:// URL of at most {MAX_WEBHOOK_LENGTH} characters"
 
 
 def unsound(value: Any) -> str | None:

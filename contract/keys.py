@@ -1,12 +1,17 @@
 """Where objects live in S3: a job's in the output bucket, the routing table in the configuration bucket.
 
-Two trees: `jobs/<key>/` is the job's record; `<prefix>/<id>/` holds what the client asked for, under the names that
-the guidance's clients know.
+`jobs/<key>/` is a job's record and `index/` lists the records, newest first; `uploads/` holds what clients uploaded;
+`<prefix>/<id>/` what they asked for, under the names that the guidance's clients know.
 """
 
+from datetime import datetime
 from urllib.parse import quote
 
 JOBS = "jobs"
+INDEX = "index"
+UPLOADS = "uploads"
+# No job's outputs go there.
+RESERVED = frozenset({JOBS, INDEX, UPLOADS})
 # In the configuration bucket: which runtimes there are, written by the composition, read by the API.
 RUNTIMES = "runtimes.json"
 
@@ -15,6 +20,11 @@ CONTENT = "content.json"
 STARTED = "started.json"
 PROGRESS = "progress.json"
 RESULT = "result.json"
+# There once somebody wants the job to end: it is not started any more, or interrupted.
+CANCEL = "cancel.json"
+
+# Milliseconds up to the year 2286: what is left until then sorts the newest first, and has always as many digits.
+_INDEX_END_MS = 10**13
 
 
 def record_name(job_id: str) -> str:
@@ -28,6 +38,17 @@ def record_name(job_id: str) -> str:
 def record(key: str, name: str = "") -> str:
     """Return the S3 key of the object `name` in the record of the job `key`, or the record's folder without a name."""
     return f"{JOBS}/{key}/{name}"
+
+
+def index(created_at: datetime, key: str) -> str:
+    """Return the S3 key of the empty object that lists the job `key`: S3 lists keys in order, so the newest first."""
+    left_ms = _INDEX_END_MS - 1 - int(created_at.timestamp() * 1000)
+    return f"{INDEX}/{left_ms:013d}~{key}"
+
+
+def indexed(index_key: str) -> str:
+    """Return the key of the job that an index entry lists."""
+    return index_key.partition("~")[2]
 
 
 def folder(prefix: str, job_id: str) -> str:

@@ -103,5 +103,20 @@ def callback(result: Result) -> dict[str, Any]:
     return notice if result.succeeded else notice | {"reason": result.status, "error_msg": _message(result)}
 
 
+def attributes(result: Result, *, webhook: bool = False) -> dict[str, str]:
+    """Return the SNS attributes of the notice, for filters: `runtime`, `status`, `id`, and where the result is.
+
+    Args:
+        webhook: Whether the job named a webhook; the notices of those that did are delivered to it.
+    """
+    told = {
+        "runtime": result.runtime,
+        "status": "completed" if result.succeeded else "failed",
+        "id": result.id,
+        "key": result.key,
+    }
+    return told | {"webhook": "true"} if webhook else told
+
+
 def _message(result: Result) -> str:
     return result.failure.message if result.failure else ""

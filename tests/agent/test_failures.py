@@ -63,7 +63,7 @@ def test_message_that_is_no_job_leaves_a_record_and_a_notice(
     (notice,) = stage.heard()
     told = notice.get("parameters", notice)
     assert told["error_msg"] == result["failure"]["message"]
-    assert notice["_attributes"] == {"runtime": RUNTIME, "status": "failed", "id": result["id"]}
+    assert notice["_attributes"] == {"runtime": RUNTIME, "status": "failed", "id": result["id"], "key": result["key"]}
     assert webui.asked == []
 
 

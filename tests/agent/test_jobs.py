@@ -71,7 +71,7 @@ def test_message_of_the_oldest_form_is_answered_as_its_clients_expect(
 
     urls = [f"s3://{stage.bucket}/{key}" for key in pictures]
     (notice,) = stage.heard()
-    assert notice.pop("_attributes") == {"runtime": RUNTIME, "status": "completed", "id": "old-1"}
+    assert notice.pop("_attributes") == {"runtime": RUNTIME, "status": "completed", "id": "old-1", "key": result["key"]}
     assert notice == stage.json("old-1/response.out")
     assert set(notice) == {"images", "parameters", "info"}
     told = notice["parameters"]
@@ -137,7 +137,7 @@ def test_message_of_the_newer_forms_is_answered_as_their_clients_expect(
             "image_url": [f"s3://{stage.bucket}/{key}" for key in pictures],
             "output_url": f"s3://{stage.bucket}/{document}",
             "context": context,
-            "_attributes": {"runtime": runtime, "status": "completed", "id": job_id},
+            "_attributes": {"runtime": runtime, "status": "completed", "id": job_id, "key": result["key"]},
         }
     ]
 
@@ -300,7 +300,7 @@ def test_start_and_progress_are_told_while_a_job_runs(stage: Stage, start: Start
             "id": "v1-1",
             "status": "running",
             "context": ["mine"],
-            "_attributes": {"runtime": RUNTIME, "status": "running", "id": "v1-1"},
+            "_attributes": {"runtime": RUNTIME, "status": "running", "id": "v1-1", "key": "v1-1"},
         }
     ]
     webui.held.set()

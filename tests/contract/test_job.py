@@ -146,6 +146,12 @@ for _ in range(101):
         ({"tasktype": None}, "the task must be one of"),
         ({"form": "v9"}, "the form must be one of"),
         ({"created_at": "yesterday"}, "`created_at` is not"),
+        ({"expires_at": "0001-01-01T00:00:00+23:00"}, "`expires_at` is not"),
+        ({"deadline": 7}, "`deadline` is not"),
+        ({"webhook": "file:///etc/passwd"}, "the webhook must be"),
+        ({"webhook": "https://a\n"}, "the webhook must be"),
+        ({"prefix": "index/x"}, "the prefix must be"),
+        ({"prefix": "uploads"}, "the prefix must be"),
         ({"content_ref": "jobs/other/content.json"}, "`content_ref` must point"),
         ({"content_ref": "jobs/test-t2i/result.json"}, "`content_ref` must point"),
     ],
@@ -158,7 +164,10 @@ def test_a_job_that_could_do_harm_is_refused_with_the_reason(change: dict[str, A
 
 @pytest.mark.parametrize(
     ("job_id", "prefix", "problem"),
-    [("猫" * 128, "", "S3 keys of 1184 bytes: 1024 are allowed"), ("jobs", "", "the id must not be `jobs`")],
+    [
+        ("猫" * 128, "", "S3 keys of 1184 bytes: 1024 are allowed"),
+        ("jobs", "", "the id must not be `index`, `jobs`, `uploads`"),
+    ],
 )
 def test_what_does_not_fit_into_the_bucket_is_refused(job_id: str, prefix: str, problem: str) -> None:
     message = {"metadata": HEAD_MESSAGE["metadata"] | {"id": job_id, "prefix": prefix}, "content": {}}
@@ -182,7 +191,11 @@ near_messages = st.fixed_dictionaries(
         "metadata": st.fixed_dictionaries(
             {},
             optional=dict.fromkeys(
-                ["id", "runtime", "tasktype", "prefix", "context", "form", "created_at", "content_ref"], json_values
+                [
+                    *("id", "runtime", "tasktype", "prefix", "context", "form", "created_at", "content_ref"),
+                    *("expires_at", "deadline", "webhook"),
+                ],
+                json_values,
             ),
         )
     },
