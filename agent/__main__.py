@@ -23,10 +23,11 @@ from agent.progress import Reporter
 from agent.queue import Queue
 from agent.settings import Settings, SettingsError, load
 from agent.store import Store
+from agent.watch import Watchers
 
 
-def build(settings: Settings) -> Pipeline:
-    """Return the agent for `settings`, ready to run.
+def build(settings: Settings, metrics: Metrics) -> Pipeline:
+    """Return the agent for `settings`, ready to run; it is told about in `metrics`.
 
     Raises:
         SettingsError: There is no adapter for the type of the runtime.
@@ -55,7 +56,7 @@ def build(settings: Settings) -> Pipeline:
         visibility_s=settings.visibility_timeout_seconds,
         wait_s=settings.receive_wait_seconds,
     )
-    metrics = Metrics()
+    watch = Watchers([metrics])
     pulse = Pulse()
     shutdown = Shutdown(settings.drain_seconds, settings.finish_seconds)
     keeper = Keeper(queue, on_lost=lambda _: metrics.leases_lost.inc())
@@ -88,11 +89,12 @@ def build(settings: Settings) -> Pipeline:
             store,
             notices,
             keeper,
+            watch,
             patience_s=settings.finish_seconds,
             latest=lambda: shutdown.end,
         ),
         reporter=Reporter(server_adapter, store, notices if settings.exp_callback_when_running else None),
-        metrics=metrics,
+        watch=watch,
         pulse=pulse,
         shutdown=shutdown,
     )
@@ -119,7 +121,8 @@ def main() -> int:
     """Run the agent; return the exit status: 0 after a drain, 1 when a thread died, 2 for a wrong environment."""
     try:
         settings = load()
-        pipeline = build(settings)
+        metrics = Metrics()
+        pipeline = build(settings, metrics)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -132,7 +135,7 @@ def main() -> int:
             settings.health_port,
             pulse=pipeline.pulse,
             ready=pipeline.ready,
-            registry=pipeline.metrics.registry,
+            registry=metrics.registry,
         )
     return 0 if pipeline.run() else 1
 

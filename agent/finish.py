@@ -10,6 +10,7 @@ from agent.lease import Keeper
 from agent.notice import Notices
 from agent.retry import insist
 from agent.store import Store
+from agent.watch import Watcher
 from agent.work import Work
 from contract.result import Result, document
 
@@ -32,6 +33,7 @@ class Finish:
         store: Store,
         notices: Notices,
         keeper: Keeper,
+        watch: Watcher,
         *,
         patience_s: float,
         latest: Callable[[], float],
@@ -41,6 +43,7 @@ class Finish:
         self._store = store
         self._notices = notices
         self._keeper = keeper
+        self._watch = watch
         self._patience_s = patience_s
         self._latest = latest
 
@@ -53,7 +56,9 @@ class Finish:
         """
         until = min(time.monotonic() + self._patience_s, self._latest())
         result = work.result or insist(lambda: self._stored(work), until=until)
+        self._watch.stored(work, result)
         insist(lambda: self._notices.ended(result, webhook=bool(work.job and work.job.webhook)), until=until)
+        self._watch.told(work, result)
         if work.error is None or isinstance(work.error, PermanentError):
             insist(lambda: self._keeper.delete(work.lease), until=until)
         else:

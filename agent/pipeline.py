@@ -29,11 +29,11 @@ from agent.health import Pulse
 from agent.inference import Server
 from agent.intake import Intake, waited_s
 from agent.lease import Keeper
-from agent.metrics import Metrics
 from agent.progress import Inference, Reporter
 from agent.queue import Delivery, Queue
 from agent.retry import backoff_s
 from agent.settings import Settings
+from agent.watch import Watcher
 from agent.work import Work
 from contract.result import Result
 
@@ -96,7 +96,7 @@ class Pipeline:
     server: Server
     finish: Finish
     reporter: Reporter
-    metrics: Metrics
+    watch: Watcher
     pulse: Pulse
     shutdown: Shutdown
 
@@ -165,8 +165,13 @@ class Pipeline:
             if not self.server.serving.wait(POLL_S) or not self._places.acquire(timeout=POLL_S):
                 continue
             delivery = self._receive()
-            if delivery is None or not self._prepare(Work(self.keeper.hold(delivery))):
+            if delivery is None or not self._prepare(self._received(delivery)):
                 self._places.release()
+
+    def _received(self, delivery: Delivery) -> Work:
+        work = Work(self.keeper.hold(delivery))
+        self.watch.received(work)
+        return work
 
     def _receive(self) -> Delivery | None:
         try:
@@ -194,6 +199,7 @@ class Pipeline:
         if work.result:
             self._hand_on(work)
             return False
+        self.watch.prepared(work)
         self._prepared.put(work)
         return True
 
@@ -225,15 +231,15 @@ class Pipeline:
         work.timings["queue"] = waited_s(work)
         inference = Inference(job, work.lease.delivery.attempt, work.started_at)
         self.reporter.started(inference)
-        self.metrics.busy.set(1)
+        self.watch.started(work)
         failure: JobError | None = None
         try:
             work.answer = self.server.run(work.request)
         except Exception as error:  # noqa: BLE001 - a message must not end the agent
             failure = _job_error(error, work)
-        self.metrics.busy.set(0)
         inference.ended.set()
         work.timings["inference"] = time.monotonic() - began
+        self.watch.inferred(work, failure)
         self._places.release()
         if failure:
             self._settle(work, failure)
@@ -275,10 +281,7 @@ class Pipeline:
             self._account(work, result)
 
     def _account(self, work: Work, result: Result) -> None:
-        self.metrics.jobs.labels(result.task or "none", result.status).inc()
-        if work.result is None:
-            for step, seconds in work.timings.items():
-                self.metrics.step_seconds.labels(step).observe(seconds)
+        self.watch.ended(work, result)
         log.info(
             "job ended" if work.result is None else "job had ended before",
             status=result.status,
@@ -320,8 +323,9 @@ class Pipeline:
                 delay_s = randint(0, self.settings.retry_seconds)  # noqa: S311 - jitter
             case _:
                 delay_s = backoff_s(work.lease.delivery.attempt, self.settings.retry_seconds)
-        if self.keeper.release(work.lease, delay_s):
-            self.metrics.released.labels(reason.code).inc()
+        given_back = self.keeper.release(work.lease, delay_s)
+        self.watch.released(work, reason, given_back)
+        if given_back:
             log.warning("message released", code=reason.code, delay_s=delay_s, **work.log_keys)
         else:
             log.warning("work dropped", code=reason.code, **work.log_keys)

@@ -19,6 +19,7 @@ class Delivery:
         receipt: What SQS wants to see to keep, release or delete the message.
         attempt: How many times the message has been received, this time included.
         sent_at: When SQS accepted the message.
+        trace: The `AWSTraceHeader` of whoever sent it, or empty.
     """
 
     message_id: str
@@ -26,6 +27,7 @@ class Delivery:
     receipt: str
     attempt: int = 1
     sent_at: datetime | None = None
+    trace: str = ""
 
 
 class Queue:
@@ -54,7 +56,7 @@ class Queue:
             MaxNumberOfMessages=1,
             WaitTimeSeconds=self._wait_s,
             VisibilityTimeout=self.visibility_s,
-            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp", "AWSTraceHeader"],
         )
         for message in answer.get("Messages", []):
             attributes = message.get("Attributes", {})
@@ -65,6 +67,7 @@ class Queue:
                 receipt=message["ReceiptHandle"],
                 attempt=int(attributes.get("ApproximateReceiveCount", 1)),
                 sent_at=datetime.fromtimestamp(int(sent_ms) / 1000, UTC) if sent_ms else None,
+                trace=attributes.get("AWSTraceHeader", ""),
             )
         return None
 

@@ -21,6 +21,7 @@ from uuid import uuid4
 import pytest
 
 from agent.__main__ import build
+from agent.metrics import Metrics
 from agent.pipeline import Pipeline
 from agent.settings import Settings, load
 from tests.conftest import PATIENCE_S, Aws, eventually
@@ -419,6 +420,7 @@ class Running:
     """An agent in a thread of the tests."""
 
     pipeline: Pipeline
+    metrics: Metrics
     thread: threading.Thread
     ended_well: list[bool]
 
@@ -435,12 +437,13 @@ def start(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         for name, value in changed.items():
             monkeypatch.setenv(name.upper(), str(value))
         settings: Settings = load()
-        pipeline = build(settings)
+        metrics = Metrics()
+        pipeline = build(settings, metrics)
         change(pipeline)
         ended: list[bool] = []
         thread = threading.Thread(target=lambda: ended.append(pipeline.run()), daemon=True)
         thread.start()
-        running.append(Running(pipeline, thread, ended))
+        running.append(Running(pipeline, metrics, thread, ended))
         return running[-1]
 
     monkeypatch.setattr("agent.pipeline.POLL_S", 0.05)

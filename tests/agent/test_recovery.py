@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from agent.__main__ import build
 from agent.errors import PermanentError
+from agent.metrics import Metrics
 from agent.pipeline import Pipeline
 from agent.settings import load
 from agent.work import Work
@@ -118,7 +119,7 @@ def test_agent_does_not_draw_a_job_twice_at_once(stage: Stage, start: Start, web
     stage.send(job())
     stage.send(job())
     agent = start(retry_seconds=1)
-    eventually(agent.pipeline.metrics.released.labels("duplicate")._value.get, "the refusal")
+    eventually(agent.metrics.released_total.labels("duplicate")._value.get, "the refusal")
     webui.held.set()
     one_result_and_one_set_of_pictures(stage)
     assert webui.asked == ["POST txt2img"]
@@ -204,7 +205,7 @@ def test_message_that_arrives_in_the_last_long_poll_is_handed_back(stage: Stage,
     agent = start(stop_while_polling, visibility_timeout_seconds=600)
     agent.thread.join(40)
     assert agent.ended_well == [True]
-    assert agent.pipeline.metrics.released.labels("drained")._value.get() == 1
+    assert agent.metrics.released_total.labels("drained")._value.get() == 1
     assert stage.depth() == (1, 0)
     assert webui.asked == []
 
@@ -271,7 +272,7 @@ def test_jobs_that_end_after_the_request_to_stop_share_one_deadline(
 
     monkeypatch.setattr("agent.finish.insist", insist)
     monkeypatch.setenv("DRAIN_SECONDS", "0")
-    pipeline = build(load())
+    pipeline = build(load(), Metrics())
     for number in range(3):
         stage.send(f"no job {number}")
         delivery = eventually(pipeline.queue.receive, "a message")
@@ -300,7 +301,7 @@ def test_job_whose_message_was_lost_while_it_waited_is_dropped_and_told_so(
         eventually(lambda: [line for line in logged if line["event"] == "work dropped"], "the drop")
     assert [line["code"] for line in logged if line["event"] == "work dropped"] == ["lease-lost"]
     assert "message released" not in {line["event"] for line in logged}
-    assert b"released_total{" not in generate_latest(agent.pipeline.metrics.registry)
+    assert b"released_total{" not in generate_latest(agent.metrics.registry)
     assert webui.asked == ["POST txt2img"]
 
 
