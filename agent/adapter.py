@@ -71,8 +71,11 @@ class Adapter(Protocol):
             PermanentError, TransientError: It is not the answer to the request.
         """
 
-    def interrupt(self) -> None:
-        """Have the running request end early."""
+    def interrupt(self, request: Any) -> None:
+        """Have `request` end early, if it is what runs: an interrupt that comes late never hits another one.
+
+        May be called from any thread, and again.
+        """
 
     def progress(self) -> dict[str, Any] | None:
         """Return how far the running request is, or None if the server cannot tell.

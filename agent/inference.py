@@ -86,10 +86,10 @@ class Server:
         while not call.wait(TICK_S):
             self._beat()
             if time.monotonic() >= deadline:
-                self._give_up(call)
+                self._give_up(call, request)
                 raise PermanentError("timeout", f"the inference took longer than {self._timeout_s:g} s")
             if self._must_end():
-                self._give_up(call)
+                self._give_up(call, request)
                 raise DrainedError
         try:
             return call.answer()
@@ -97,10 +97,10 @@ class Server:
             self.lose(error)
             raise
 
-    def _give_up(self, call: Call[Any]) -> None:
+    def _give_up(self, call: Call[Any], request: Any) -> None:
         # An interrupted server answers with what it has; that is nobody's picture.
         try:
-            self._adapter.interrupt()
+            self._adapter.interrupt(request)
         except JobError as error:
             log.warning("inference not interrupted", reason=str(error))
         until = time.monotonic() + self._interrupt_s

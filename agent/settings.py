@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     allow_private_inputs: bool = Field(False, description="Whether inputs may come from private addresses: for tests.")
     max_input_bytes: int = Field(64 * 2**20, gt=0, description="Most bytes of all inputs of one job.")
     input_timeout_seconds: float = Field(30, gt=0, description="Longest download of one input.")
+    max_answer_bytes: int = Field(
+        256 * 2**20, gt=0, description="Most bytes of the inference server's answer to one job, outputs included."
+    )
     health_host: str = Field(
         "0.0.0.0",  # noqa: S104 - the kubelet probes the pod's address
         description="The address for probes and metrics.",

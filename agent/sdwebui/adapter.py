@@ -1,14 +1,15 @@
 """How the pipeline talks to the web UI."""
 
 import json
+import threading
 from dataclasses import dataclass
 from typing import Any
 
-import requests
 import structlog
 
 from agent.adapter import Fetch, Output
 from agent.errors import JobError, PermanentError, RuntimeLostError, TransientError
+from agent.http import Client
 from agent.sdwebui import answer as answers
 from agent.sdwebui import body as bodies
 from agent.sdwebui import models
@@ -24,7 +25,6 @@ _PATHS = {
     Task.EXTRA_SINGLE_IMAGE: "extra-single-image",
     Task.EXTRA_BATCH_IMAGES: "extra-batch-images",
 }
-_CONNECT_TIMEOUT_S = 5.0
 # For what the web UI answers beside its work.
 _SOON_S = 10.0
 # For reading its folder of models, which may be on a network.
@@ -57,17 +57,23 @@ class SdWebui:
     tasks = SDWEBUI_TASKS
 
     def __init__(self, settings: Settings) -> None:
-        self._base = f"{settings.api_base_url}/sdapi/v1"
+        self._http = Client("the web UI", f"{settings.api_base_url}/sdapi/v1", settings.max_answer_bytes)
         self._only = None if settings.dynamic_sd_model else settings.sd_model_checkpoint
         self._dynamic = settings.dynamic_sd_model
         self._timeout_s = settings.job_timeout_seconds + _GRACE_S
         self._models: list[Model] = []
         self._loaded: Model | None = None
+        # What is running, what of it is to end, and whether an interrupt is on its way and may still arrive.
+        self._guard = threading.Lock()
+        self._running: Request | None = None
+        self._ending: Request | None = None
+        self._stray = False
 
     def ready(self) -> None:
         """Return if the web UI answers and has the runtime's model."""
         self._loaded = None  # a server that was away may have been started anew
         options = self._options()
+        self._stray = False  # it would have been answered before this
         if self._only and self._find(self._only) is None:
             raise RuntimeLostError("model-missing", f"the web UI does not have the model {self._only} (yet)")
         if not self._dynamic and not self._only and not options.get("sd_model_checkpoint"):
@@ -84,13 +90,22 @@ class SdWebui:
 
     def run(self, request: Request) -> bytes:
         """Load the model if another one is loaded, and have the request done."""
-        if request.model and request.model != self._loaded:
-            self._load(request.model)
+        with self._guard:
+            if self._stray:
+                raise RuntimeLostError("runtime-busy", "the web UI has not answered an interrupt, which may come late")
+            self._running = request
         try:
+            if request.model and request.model != self._loaded:
+                self._load(request.model)
+            if self._ending is request:  # interrupted while a model was loaded: the web UI would have forgotten it
+                raise TransientError("interrupted", "the job was interrupted before the web UI began it")
             return self._call("POST", request.path, request.body, self._timeout_s)
         except JobError:
             self._loaded = None  # whatever happened, look again before believing in it
             raise
+        finally:
+            with self._guard:  # an interrupt that is on its way is waited for: it must not hit the next request
+                self._running = self._ending = None
 
     def read(self, request: Request, answer: bytes) -> Output:
         """Return the pictures, if the right model drew them."""
@@ -104,9 +119,15 @@ class SdWebui:
             raise TransientError("wrong-model", f"the web UI drew with {name}, asked for was {request.model.title}")
         return answers.drawn(parsed, request.expected)
 
-    def interrupt(self) -> None:
-        """End the running request; the web UI does one at a time, so it is ours."""
-        self._call("POST", "interrupt", b"{}", _SOON_S)
+    def interrupt(self, request: Request) -> None:
+        """End `request` if it is running: the web UI's own interrupt ends whatever runs."""
+        with self._guard:
+            if self._running is not request:
+                return
+            self._ending = request
+            self._stray = True
+            self._call("POST", "interrupt", b"{}", _SOON_S)
+            self._stray = False
 
     def progress(self) -> dict[str, Any] | None:
         """Return how far the running request is."""
@@ -189,23 +210,10 @@ class SdWebui:
             RuntimeLostError: The web UI was not there, or went away.
             PermanentError, TransientError: It answered with an error.
         """
-        try:
-            # A connection for each: one that was kept may be closed just when a POST goes out.
-            with requests.Session() as session:
-                session.trust_env = False  # no proxy stands before a neighbour
-                response = session.request(
-                    method,
-                    f"{self._base}/{path}",
-                    data=body,
-                    headers={"Content-Type": "application/json", "Connection": "close"},
-                    timeout=(_CONNECT_TIMEOUT_S, timeout_s),
-                    allow_redirects=False,
-                )
-        except requests.RequestException as error:
-            raise RuntimeLostError("runtime-lost", f"the web UI went away: {type(error).__name__}") from error
-        if response.status_code != requests.codes.ok:
-            raise answers.refusal(response.status_code, response.content)
-        return response.content
+        answer = self._http.call(method, path, body, timeout_s=timeout_s)
+        if not answer.ok:
+            raise answers.refusal(answer.status, answer.body)
+        return answer.body
 
 
 def _count(body: dict[str, Any], name: str) -> int:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.call import Call
 from agent.errors import JobError, PermanentError, RuntimeLostError, TransientError
 from agent.sdwebui.adapter import SdWebui
 from agent.sdwebui.answer import refusal
@@ -15,6 +16,7 @@ from agent.sdwebui.body import asked, embedded, parameters, urls
 from agent.settings import Settings
 from contract.job import Form, InvalidJobError, Job, Task, decode
 from tests.agent.conftest import RUNTIME, WebUI
+from tests.conftest import PATIENCE_S, eventually
 
 RED, BLUE = "red.safetensors [1111111111]", "sub/blue.safetensors [2222222222]"
 
@@ -235,9 +237,99 @@ def test_web_ui_that_hangs_over_its_list_of_models_is_lost(webui: WebUI, monkeyp
 
 def test_web_ui_that_is_not_there_is_lost(webui: WebUI) -> None:
     webui.stop()
-    for call in (adapter(webui).ready, adapter(webui).progress, adapter(webui).interrupt):
+    for call in (adapter(webui).ready, adapter(webui).progress):
         with pytest.raises(RuntimeLostError):
             call()
+
+
+# --- interrupts and limits
+
+
+def running(web: SdWebui, webui: WebUI, job_id: str = "j") -> tuple[Any, Call[bytes]]:
+    """Return a request that the web UI is drawing, and the call that waits for it."""
+    job = Job(job_id, RUNTIME, Task.TEXT_TO_IMAGE, {})
+    request = web.prepare(job, {}, nothing)
+    begun = len(webui.bodies("txt2img"))
+    call = Call(lambda: web.run(request))
+    eventually(lambda: len(webui.bodies("txt2img")) > begun, "the drawing")
+    return request, call
+
+
+def test_interrupt_ends_the_request_that_runs(webui: WebUI) -> None:
+    web = adapter(webui)
+    webui.held.clear()
+    request, call = running(web, webui)
+    web.interrupt(request)
+    assert call.wait(PATIENCE_S)
+    assert webui.asked == ["POST txt2img", "POST interrupt"]
+
+
+def test_interrupt_that_comes_late_does_not_hit_the_next_request(webui: WebUI) -> None:
+    web = adapter(webui)
+    late, call = running(web, webui)
+    assert call.wait(PATIENCE_S)
+    webui.held.clear()
+    _, following = running(web, webui, "k")
+    web.interrupt(late)
+    assert not following.wait(0.1)
+    assert "POST interrupt" not in webui.asked
+    webui.held.set()
+    assert following.wait(PATIENCE_S)
+
+
+def test_nothing_is_begun_while_an_interrupt_is_on_its_way(webui: WebUI) -> None:
+    web = adapter(webui)
+    webui.held.clear()
+    request, call = running(web, webui)
+    webui.silent.add("interrupt")
+    interrupt = Call(lambda: web.interrupt(request))
+    eventually(lambda: "POST interrupt" in webui.asked, "the interrupt")
+    webui.held.set()  # the picture is done before the web UI has heeded the interrupt
+    assert not call.wait(0.1)
+    webui.silent.clear()
+    assert interrupt.wait(PATIENCE_S)
+    assert call.wait(PATIENCE_S)
+
+
+def test_interrupt_that_was_never_answered_keeps_the_next_request_back(
+    webui: WebUI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.sdwebui.adapter._SOON_S", 0.2)
+    web = adapter(webui)
+    webui.held.clear()
+    request, call = running(web, webui)
+    webui.silent.add("interrupt")
+    with pytest.raises(RuntimeLostError, match="does not answer"):
+        web.interrupt(request)
+    webui.held.set()
+    assert call.wait(PATIENCE_S)
+    with pytest.raises(RuntimeLostError, match="may come late"):
+        web.run(request)
+    webui.silent.clear()
+    web.ready()
+    web.run(request)
+
+
+def test_job_that_is_interrupted_while_its_model_is_loaded_is_not_drawn(webui: WebUI) -> None:
+    webui.titles, webui.loaded = [RED, BLUE], RED
+    web = adapter(webui)
+    job = Job("j", RUNTIME, Task.TEXT_TO_IMAGE, content := {"override_settings": {"sd_model_checkpoint": "blue"}})
+    request = web.prepare(job, content, nothing)
+    webui.silent.add("options")
+    call = Call(lambda: web.run(request))
+    eventually(lambda: ("GET options", None) in webui.calls, "the look at what is loaded")
+    web.interrupt(request)
+    webui.silent.clear()
+    assert call.wait(PATIENCE_S)
+    with pytest.raises(TransientError, match="before the web UI began"):
+        call.answer()
+    assert webui.bodies("txt2img") == []
+
+
+def test_answer_larger_than_allowed_fails_the_job(webui: WebUI) -> None:
+    with pytest.raises(PermanentError, match="more than 2000 bytes") as caught:
+        draw(adapter(webui, max_answer_bytes=2000), batch_size=20)
+    assert caught.value.code == "answer-too-large"
 
 
 # --- answers
