@@ -18,7 +18,8 @@ def router(clients: Clients, bucket: str) -> APIRouter:
     """Return the routes of the console; its pictures come from `bucket` by presigned link."""
     page = (_FILES / "index.html").read_text(encoding="utf-8")
 
-    def index(request: Request) -> HTMLResponse:
+    def console(request: Request) -> HTMLResponse:
+        """Open the web console."""
         base = escape(request.scope.get("root_path", "") + "/")
         headers = {
             "Content-Security-Policy": _policy(clients, bucket),
@@ -29,7 +30,8 @@ def router(clients: Clients, bucket: str) -> APIRouter:
         return HTMLResponse(page.replace("{{base}}", base), headers=headers)
 
     routes = APIRouter(routes=[Mount("/console", StaticFiles(directory=_FILES))])
-    routes.add_api_route("/", index, methods=["GET", "HEAD"], include_in_schema=False)
+    routes.add_api_route("/", console, tags=["service"], response_class=HTMLResponse)
+    routes.add_api_route("/", console, methods=["HEAD"], include_in_schema=False)
     return routes
 
 

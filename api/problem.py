@@ -14,7 +14,10 @@ from contract.job import InvalidJobError
 
 RETRY_AFTER_SECONDS = 5
 MEDIA_TYPE = "application/problem+json"
+# `Problem` in the OpenAPI document.
 SCHEMA = {
+    "title": "Problem",
+    "description": "What is wrong, as RFC 9457 says it.",
     "type": "object",
     "required": ["type", "title", "status", "detail"],
     "properties": {
@@ -126,7 +129,7 @@ KINDS = (Problem, InvalidJobError, UnroutableError, RequestValidationError, HTTP
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of the problems that an operation may answer with."""
-    content = {MEDIA_TYPE: {"schema": SCHEMA}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 

@@ -1,0 +1,78 @@
+"""One document describes the API: it is what is served, what is in git, and true."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from api import examples, openapi
+from api.app import create_app
+from tests.api.conftest import Platform
+
+DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text(encoding="utf-8"))
+OPERATIONS = {operation["operationId"]: operation for path in DOCUMENT["paths"].values() for operation in path.values()}
+
+
+def valid(schema: dict[str, Any], value: Any) -> None:
+    jsonschema.Draft202012Validator(schema | {"components": DOCUMENT["components"]}).validate(value)
+
+
+def test_what_is_served_is_what_is_in_git(platform: Platform) -> None:
+    served = platform.api.get("/openapi.json").json()
+    assert served.pop("servers") == [{"url": "/"}]
+    assert served == DOCUMENT, "run `make render`"
+    assert openapi.FILE.read_text(encoding="utf-8") == openapi.text(create_app(platform.settings, platform.aws))
+
+
+def test_a_document_that_has_changed_is_told_with_its_difference(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "openapi.json"
+    monkeypatch.setattr(openapi, "FILE", file)
+    monkeypatch.setattr("sys.argv", ["openapi", "--check"])
+    assert openapi.main() == 1
+    assert "run `make render`" in capsys.readouterr().err
+    assert not file.exists()
+    monkeypatch.setattr("sys.argv", ["openapi"])
+    assert openapi.main() == 0
+    monkeypatch.setattr("sys.argv", ["openapi", "--check"])
+    assert openapi.main() == 0
+
+
+def test_every_operation_has_a_name_of_its_own_and_says_what_it_is_for() -> None:
+    assert len(OPERATIONS) == sum(len(path) for path in DOCUMENT["paths"].values())
+    assert all(operation.get("description") or operation.get("summary") for operation in OPERATIONS.values())
+    assert all(len(operation["tags"]) == 1 for operation in OPERATIONS.values())
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_every_operation_says_how_it_may_be_refused(operation: dict[str, Any]) -> None:
+    if operation["security"] == []:
+        assert operation["tags"] == ["service"]
+        return
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for status in ("403", "429", "500"):
+        assert operation["responses"][status]["content"] == problem
+    if "requestBody" in operation:
+        assert {"400", "413", "503"} <= operation["responses"].keys()
+
+
+@pytest.mark.parametrize("name", examples.BY_SCHEMA)
+def test_every_example_is_an_example_of_its_schema(name: str) -> None:
+    schema = DOCUMENT["components"]["schemas"][name]
+    assert schema["examples"] == [examples.BY_SCHEMA[name]]
+    valid({key: value for key, value in schema.items() if key != "examples"}, examples.BY_SCHEMA[name])
+
+
+@pytest.mark.parametrize("name", ["Submission", *examples.BY_OPERATION])
+def test_every_example_of_a_job_is_accepted(platform: Platform, name: str) -> None:
+    if name == "Submission":
+        answer = platform.api.post("/v1/jobs", json=examples.BY_SCHEMA[name])
+        valid(DOCUMENT["components"]["schemas"]["Accepted"], answer.json())
+    else:
+        path = next(path for path, each in DOCUMENT["paths"].items() if each.get("post") is OPERATIONS[name])
+        answer = platform.api.post(path, json=examples.BY_OPERATION[name])
+    assert answer.is_success, answer.text
+    assert list(platform.delivered()) == ["tiny"]
