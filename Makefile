@@ -38,6 +38,7 @@ types: $(DEV) ## Check types, strictly
 
 .PHONY: check
 check: $(DEV) ## Fail when a generated file differs from its source
+	.venv/bin/python -m api.openapi --check
 	.venv/bin/python generator/render.py --check
 
 .PHONY: diff
@@ -46,6 +47,7 @@ diff: $(DEV) ## Show what `make render` would change
 
 .PHONY: render
 render: $(DEV) ## Write the generated files (changes files)
+	.venv/bin/python -m api.openapi
 	.venv/bin/python generator/render.py
 
 .PHONY: fix
