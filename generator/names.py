@@ -38,6 +38,9 @@ NODE_POOL = Form("Karpenter NodePool and EC2NodeClass", "{runtime}", 63)
 SCALED_OBJECT = Form("KEDA ScaledObject", "{runtime}", 54)
 DEPLOYMENT = Form("Deployment", "{runtime}-inference-api", 63)
 CONFIG_MAP = Form("ConfigMap", "{runtime}-inference", 63)
+# Whose pods get the runtime's role in AWS.
+SERVICE_ACCOUNT = Form("ServiceAccount", "{runtime}-inference", 63)
+MODELS = Form("PersistentVolume and its claim", "{runtime}-models", 63)
 # Runtimes' names have neither dot nor underscore, so these are no other runtime's whatever that is called.
 MANAGED_RESOURCE = Form("managed resource of the dead-letter queue", "{runtime}.dead-letter-queue", 253)
 # SQS: 80.
@@ -51,6 +54,8 @@ OF_A_RUNTIME = (
     SCALED_OBJECT,
     DEPLOYMENT,
     CONFIG_MAP,
+    SERVICE_ACCOUNT,
+    MODELS,
     MANAGED_RESOURCE,
     QUEUE,
     DEAD_LETTER_QUEUE,
@@ -58,6 +63,12 @@ OF_A_RUNTIME = (
 
 # The InferenceAPI's definition says 24: the S3 bucket <name>-outputs-<account>-<region> then fits 63 in every region.
 INFERENCE_API = Form("InferenceAPI", "{stack}", 24)
+
+# IAM: 64. bootstrap/eks makes the role, for the nodes of every runtime.
+NODE_ROLE = Form("IAM role of the runtimes' nodes", "{stack}-karpenter-node", 64)
+
+# The tag of the subnets and security groups that Karpenter launches nodes with; its value is the name of the stack.
+DISCOVERY_TAG = "karpenter.sh/discovery"
 
 # Applications of the platform live in the namespace where the runtimes' do, so a runtime cannot have their names.
 CLAIMS = "claims"
