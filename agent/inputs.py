@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from agent.call import within
 from agent.errors import JobError, PermanentError, TransientError
 from agent.store import error_code
+from contract.addresses import is_public, shown
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -28,41 +29,10 @@ _CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 5.0
 # Of a host that does not answer at the first ones.
 _MOST_ADDRESSES = 4
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# What stands before the IPv4 address in the interface identifier of ISATAP.
-_ISATAP = {0x0000_5EFE, 0x0200_5EFE}
-# Networks that Python came to know late: for documentation, and for segment routing within a provider.
-_NOT_PUBLIC = [ipaddress.ip_network("3fff::/20"), ipaddress.ip_network("5f00::/16")]
 _REDIRECTS = {301, 302, 303, 307, 308}
 # What a URL may already have encoded, or need not; spaces and letters beyond ASCII are encoded.
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _ABSENT = {"NoSuchKey", "NoSuchBucket", "AccessDenied", "InvalidObjectState", "403", "404"}
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-def is_public(address: Address) -> bool:
-    """Return whether an address is on the Internet: a unicast one, in no network of ours, in whatever disguise."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-        # ISATAP is for within a site, whatever the site's prefix and the address in it.
-        isatap = (int(address) >> 32) & 0xFFFFFFFF in _ISATAP
-        if isatap or address.is_site_local or any(address in network for network in _NOT_PUBLIC):
-            return False
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
-
-
-def shown(url: str) -> str:
-    """Return `url` as it may be logged and told: without user, query and fragment, which can carry secrets."""
-    try:
-        parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:200]
-    except ValueError:
-        return "a malformed URL"
 
 
 @dataclass(frozen=True)
