@@ -67,7 +67,7 @@ def test_nothing_is_in_it_that_api_gateway_refuses_or_ignores() -> None:
 
 
 def test_it_is_far_smaller_than_what_api_gateway_and_kubernetes_take() -> None:
-    """6 MB and 300 resources, https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html; etcd 1.5 MiB."""
+    """6 MB, 300 resources: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html; etcd 1.5 MiB."""
     assert len(gateway.text(DOCUMENT)) < 100_000
     segments = {tuple(path.split("/")[:end]) for path in REST_API["paths"] for end in range(1, 9)}
     assert len(segments) < 150
