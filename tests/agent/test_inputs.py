@@ -14,7 +14,8 @@ from moto import mock_aws
 
 from agent import inputs
 from agent.errors import PermanentError, TransientError
-from agent.inputs import Inputs, Limits, is_public, shown
+from agent.inputs import Inputs, Limits
+from contract.addresses import is_public, shown
 from tests.agent.conftest import Site
 
 
