@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from agent.adapter import Adapter
+from agent.comfyui.adapter import ComfyUI
 from agent.sdwebui.adapter import SdWebui
 from agent.settings import Settings, SettingsError
 
 ADAPTERS: dict[str, Callable[[Settings], Adapter]] = {
     "sdwebui": SdWebui,
+    "comfyui": ComfyUI,
 }
 
 

@@ -5,13 +5,12 @@ import binascii
 import json
 from typing import Any
 
+from agent import gpu
 from agent.adapter import Output
 from agent.errors import JobError, PermanentError, TransientError
 from agent.sdwebui.body import parameters
 from agent.store import media_type
 
-# The GPU, not the request, is what went wrong.
-_GPU_TROUBLE = ("outofmemory", "out of memory", "cuda error", "cudnn", "hip error")
 _LONGEST_DETAIL = 2000
 
 
@@ -33,7 +32,7 @@ def refusal(status: int, body: bytes) -> JobError:
     told = " ".join(_told(detail[key]) for key in ("error", "detail", "errors") if detail.get(key))
     message = f"the web UI answered HTTP {status}: {told[:300]}" if told else f"the web UI answered HTTP {status}"
     shown = detail if len(body) <= _LONGEST_DETAIL else text  # it may echo the whole request
-    if any(trouble in told.casefold() for trouble in _GPU_TROUBLE):
+    if gpu.is_trouble(told):
         return TransientError("gpu-error", message, shown)
     absent = status == 404 and detail == {"detail": "Not Found"}  # no such route: the API is not up yet
     if absent or status in {401, 403, 408, 425, 429, 502, 503, 504}:

@@ -1,0 +1,1 @@
+"""The adapter for ComfyUI: workflows in the format of its API, outputs of any kind."""
