@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 UV := .cache/uv/bin/uv
-PATHS := agent api apps bootstrap contract generator tests webui
+PATHS := agent api apps bootstrap contract generator tests tools webui
 GROUPS := generator agent api client webui-tiny compositions local emulator scanner train uv
 
 # Each environment is a folder whose stamp is newer than the lock it was installed from.
@@ -24,7 +24,7 @@ demo: $(LOCAL) $(EMULATOR) ## Run the whole service on this machine and draw a p
 	@exec .venv-local/bin/python -m bootstrap.local $(if $(ONCE),--once)
 
 .PHONY: test
-test: $(DEV) $(EMULATOR) lint types check ## Run lint, types, drift checks and the fast tests
+test: $(DEV) $(EMULATOR) lint types check tools ## Run lint, types, drift checks and the fast tests
 	.venv/bin/python -m pytest
 
 .PHONY: lint
@@ -40,6 +40,10 @@ types: $(DEV) ## Check types, strictly
 check: $(DEV) ## Fail when a generated file differs from its source
 	.venv/bin/python -m api.openapi --check
 	.venv/bin/python generator/render.py --check
+
+.PHONY: tools
+tools: $(DEV) ## Set up the tools that the tests run, outside the repository (once, minutes)
+	@.venv/bin/python -m tools || echo "Tests that need them will not run."
 
 .PHONY: diff
 diff: $(DEV) ## Show what `make render` would change

@@ -1,19 +1,23 @@
-"""What more than one folder of tests needs: the repository, and AWS as the emulator plays it."""
+"""What more than one folder of tests needs: the repository, pinned tools, and AWS as the emulator plays it."""
 
+import os
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import boto3
 import pytest
 
 from bootstrap.local import emulator
 from bootstrap.local.programs import Ports, Program, Programs, answers
+from tools import install, modules
+from tools.go import GoError
 
 REPOSITORY = Path(__file__).parents[1]
 REGION = "us-east-1"
@@ -56,6 +60,64 @@ class Aws:
             aws_access_key_id=self.environ["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.environ["AWS_SECRET_ACCESS_KEY"],
         )
+
+
+def not_run(what: str, mend: str) -> NoReturn:
+    """Leave out a test that this machine is not set up for; it is listed at the end, and an error under REQUIRE_ALL.
+
+    Args:
+        what: What is not there, as a sentence.
+        mend: How to get it, as a sentence.
+    """
+    pytest.skip(f"{what} {mend}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was not run, why, and how to mend it."""
+    if reasons := _reasons_not_run(terminalreporter):
+        terminalreporter.section("not run", yellow=True)
+        for reason, count in sorted(reasons.items()):
+            terminalreporter.line(f"{count} not run: {reason}")
+        if os.environ.get("REQUIRE_ALL"):
+            terminalreporter.line("REQUIRE_ALL is set: that is a failure.")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail under REQUIRE_ALL when something was not run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("REQUIRE_ALL") and reporter and _reasons_not_run(reporter) and not session.exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _reasons_not_run(reporter: pytest.TerminalReporter) -> Counter[str]:
+    skipped = [report.longrepr for report in reporter.stats.get("skipped", [])]
+    return Counter(str(found[2]).removeprefix("Skipped: ") for found in skipped if isinstance(found, tuple))
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], Path]:
+    """Gives the path of a command-line tool of `tools/`, at its pinned version: `tool("helm")`."""
+
+    def path(name: str) -> Path:
+        return install.find(name) or not_run(
+            f"{name} {install.TOOLS[name].version} is neither on PATH nor built.", "`make tools` builds it."
+        )
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def go_module() -> Callable[[str], Path]:
+    """Gives the folder of a Go module of `tools/schemas`: `go_module("github.com/kedacore/keda/v2")`."""
+
+    def folder(path: str) -> Path:
+        try:
+            return modules.download(path)
+        except GoError as error:
+            not_run(f"{path} cannot be downloaded.", str(error))
+
+    return folder
 
 
 @pytest.fixture(scope="session")

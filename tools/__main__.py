@@ -1,0 +1,28 @@
+"""`python -m tools` sets up every tool; `python -m tools NAME…` prints where those are."""
+
+import argparse
+import sys
+
+from tools.go import GoError
+from tools.install import TOOLS, install
+
+
+def main() -> int:
+    """Set up tools, print their paths, and return 1 when one is missing."""
+    parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(TOOLS)}; all when none is named")
+    names = parser.parse_args().names or list(TOOLS)
+    if unknown := sorted(set(names) - set(TOOLS)):
+        parser.error(f"no tool is called {', '.join(unknown)}: there are {', '.join(TOOLS)}")
+    missing = 0
+    for name in names:
+        try:
+            print(install(name))
+        except GoError as error:
+            print(f"{name} {TOOLS[name].version}: {error}", file=sys.stderr)
+            missing = 1
+    return missing
+
+
+if __name__ == "__main__":
+    sys.exit(main())
