@@ -96,8 +96,9 @@ class Client:
                     stream=True,
                 )
                 with response:
-                    # In one piece, where its length is known: pictures are large.
-                    whole = response.raw.read(allowed + 1, decode_content=True)
+                    # In one piece, where its length is known: pictures are large, and urllib3 copies what it limits.
+                    bounded = _declared_bytes(response) <= allowed
+                    whole = response.raw.read(None if bounded else allowed + 1, decode_content=True)
         except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
             raise LateError("runtime-lost", f"{self._name} does not answer: ReadTimeout") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -105,3 +106,9 @@ class Client:
         if len(whole) > allowed:
             raise PermanentError("answer-too-large", f"{self._name} answered with more than {allowed} bytes")
         return Answer(response.status_code, whole)
+
+
+def _declared_bytes(response: requests.Response) -> float:
+    """Return how large the body is, infinity if that is not known before it is read."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else float("inf")
