@@ -19,15 +19,20 @@ from agent.lease import Keeper
 from agent.metrics import Metrics
 from agent.notice import Notices
 from agent.pipeline import Pipeline, Shutdown
+from agent.pod import KubernetesPod, Marker
 from agent.progress import Reporter
 from agent.queue import Queue
 from agent.settings import Settings, SettingsError, load
 from agent.store import Store
-from agent.watch import Watchers
+from agent.tracing import tracers
+from agent.watch import Watcher, Watchers
+
+# What the last traces are given to be sent, at the end.
+TRACES_S = 2.0
 
 
-def build(settings: Settings, metrics: Metrics) -> Pipeline:
-    """Return the agent for `settings`, ready to run; it is told about in `metrics`.
+def build(settings: Settings, metrics: Metrics, *watchers: Watcher) -> Pipeline:
+    """Return the agent for `settings`, ready to run; it is told about in `metrics`, and to the other watchers.
 
     Raises:
         SettingsError: There is no adapter for the type of the runtime.
@@ -56,7 +61,7 @@ def build(settings: Settings, metrics: Metrics) -> Pipeline:
         visibility_s=settings.visibility_timeout_seconds,
         wait_s=settings.receive_wait_seconds,
     )
-    watch = Watchers([metrics])
+    watch = Watchers([metrics, *watchers])
     pulse = Pulse()
     shutdown = Shutdown(settings.drain_seconds, settings.finish_seconds)
     keeper = Keeper(queue, on_lost=lambda _: metrics.leases_lost.inc())
@@ -122,7 +127,8 @@ def main() -> int:
     try:
         settings = load()
         metrics = Metrics()
-        pipeline = build(settings, metrics)
+        traces = tracers(settings)
+        pipeline = build(settings, metrics, *traces)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -137,7 +143,14 @@ def main() -> int:
             ready=pipeline.ready,
             registry=metrics.registry,
         )
-    return 0 if pipeline.run() else 1
+    if settings.pod_name and settings.pod_namespace:
+        name, namespace = settings.pod_name, settings.pod_namespace
+        marker = Marker(lambda: KubernetesPod(name, namespace), lambda: len(pipeline.keeper) > 0)
+        marker.start(pipeline.shutdown.requested)
+    well = pipeline.run()
+    for tracer in traces:
+        tracer.close(TRACES_S)
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

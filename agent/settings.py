@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Names = Annotated[frozenset[str], NoDecode]  # comma separated in the environment
@@ -69,12 +69,29 @@ class Settings(BaseSettings):
         description="The address for probes and metrics.",
     )
     health_port: int = Field(8081, ge=0, le=65535, description="The port for probes and metrics. 0: none.")
+    tracing: Literal["none", "xray", "otlp"] = Field(
+        "none",
+        description="Where traces go: `none`, `xray` (a daemon), `otlp` (see `OTEL_EXPORTER_OTLP_ENDPOINT`).",
+    )
+    aws_xray_daemon_address: str = Field(
+        "127.0.0.1:2000", pattern=r":\d+$", description="The X-Ray daemon, as `host:port`."
+    )
+    pod_name: str | None = Field(None, description="The agent's pod, which is marked while it works. Empty: it is not.")
+    pod_namespace: str | None = Field(None, validate_default=True, description="The namespace of that pod.")
+    darkroom_version: str = Field("dev", description="What the metrics call this build; the image sets it.")
 
     @field_validator("api_base_url")
     @classmethod
     def _root(cls, url: str) -> str:
         url = url.rstrip("/").removesuffix("/sdapi/v1").rstrip("/")
         return url if url.startswith(("http://", "https://")) else f"http://{url}"
+
+    @field_validator("pod_namespace")
+    @classmethod
+    def _complete(cls, namespace: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("pod_name") and not namespace:
+            raise ValueError("must be set with POD_NAME")
+        return namespace
 
     @field_validator("runtime_name")
     @classmethod
