@@ -24,12 +24,12 @@ class Tool:
 
     Attributes:
         name: Its name, as a command.
-        version_variable: The Go variable that its authors' release builds set to the version.
+        stamps: The Go variables that its authors' release builds set, as `variable=value`; `{version}` is its version.
         version_arguments: What makes it print its version. A tool without is never looked for on PATH.
     """
 
     name: str
-    version_variable: str = ""
+    stamps: tuple[str, ...] = ()
     version_arguments: tuple[str, ...] = ()
 
     @property
@@ -52,17 +52,32 @@ class Tool:
     @property
     def flags(self) -> list[str]:
         """What it is built with."""
-        stamp = f" -X {self.version_variable}={self.version}" if self.version_variable else ""
-        return ["-trimpath", "-ldflags", f"-s -w{stamp}"]
+        stamps = "".join(f" -X {stamp.format(version=self.version)}" for stamp in self.stamps)
+        return ["-trimpath", "-ldflags", f"-s -w{stamps}"]
 
 
+# What Helm takes for the cluster's version when it cannot ask one: that of the Kubernetes libraries in its go.mod.
+HELM_CAPABILITIES = tuple(
+    f"helm.sh/helm/v3/pkg/{package}.k8sVersion{part}"
+    for package in ("chartutil", "lint/rules")
+    for part in ("Major=1", "Minor=37")
+)
 TOOLS = {
     tool.name: tool
     for tool in (
-        Tool("helm", "helm.sh/helm/v3/internal/version.version", ("version", "--short")),
-        Tool("kubeconform", "main.version", ("-v",)),
-        Tool("crossplane", "github.com/crossplane/crossplane/v2/internal/version.version", ("version", "--client")),
+        Tool(
+            "helm",
+            ("helm.sh/helm/v3/internal/version.version={version}", *HELM_CAPABILITIES),
+            ("version", "--short"),
+        ),
+        Tool("kubeconform", ("main.version={version}",), ("-v",)),
+        Tool(
+            "crossplane",
+            ("github.com/crossplane/crossplane/v2/internal/version.version={version}",),
+            ("version", "--client"),
+        ),
         Tool("function-auto-ready"),
+        Tool("kube-linter", ("golang.stackrox.io/kube-linter/internal/version.version={version}",), ("version",)),
     )
 }
 

@@ -54,7 +54,7 @@ def test_a_tool_that_is_not_there_is_built_once_and_kept_outside_the_repository(
         "package main\n\nvar version string\n\nfunc main() { print(version) }\n"
     )
     monkeypatch.setattr(install, "FOLDER", tmp_path)
-    monkeypatch.setitem(TOOLS, "tiny", Tool("tiny", "main.version"))
+    monkeypatch.setitem(TOOLS, "tiny", Tool("tiny", ("main.version={version}",)))
     assert install.find("tiny") is None
     built = install.install("tiny")
     assert built.is_relative_to(empty_cache)
