@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from generator import names, reference, tree
+from generator import chart, names, reference, tree
 from generator.composition import Api, composition
 from generator.model import Config, Runtime
 
@@ -22,9 +22,6 @@ APIS_WAVE, CLAIMS_WAVE, RUNTIMES_WAVE = 10, 20, 30
 # https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/#resource-pruning-with-confirmation
 ASK_BEFORE_DELETION = {"argocd.argoproj.io/sync-options": "Prune=confirm,Delete=confirm"}
 KEEP_UNLESS_ASKED = {"argocd.argoproj.io/sync-options": "Prune=false,Delete=confirm"}
-
-# The name of the guidance's chart, which is asked for where a repository may have several.
-GUIDANCE_CHART = "sd-on-eks"
 
 
 def build(config: Config, cluster: str, source: str) -> tree.Files:
@@ -62,6 +59,7 @@ def build_shared(apis: Iterable[Api]) -> tree.Files:
     return compositions | {
         "clusters/config.schema.json": reference.schema_text(),
         "docs/reference.md": reference.markdown(),
+        **chart.files(),
     }
 
 
@@ -155,9 +153,16 @@ def values(config: Config, runtime: Runtime) -> Manifest:
     """Return the Helm values of a runtime: what people set and what the platform fills in. Defaults are the chart's."""
     given = runtime.extra_values.given()
     karpenter, pods = given["karpenter"], {"type": runtime.type, **given["runtime"]}
-    if config.cluster.tags:
+    if not karpenter.get("existingNodePool"):
         template = karpenter.setdefault("nodeTemplate", {})
-        template["tags"] = {**config.cluster.tags, **template.get("tags", {})}
+        discovery = {names.DISCOVERY_TAG: config.stack_name}
+        template |= {
+            "iamRole": names.NODE_ROLE.name(config.stack_name),
+            "securityGroupSelector": discovery,
+            "subnetSelector": discovery,
+        }
+        if config.cluster.tags:
+            template["tags"] = {**config.cluster.tags, **template.get("tags", {})}
     if runtime.model:
         pods.setdefault("inferenceApi", {})["modelFilename"] = runtime.model
     if runtime.dynamic_model:
@@ -165,11 +170,22 @@ def values(config: Config, runtime: Runtime) -> Manifest:
     persistence = pods.setdefault("persistence", {})
     if config.model_bucket:
         persistence.setdefault("s3", {})["modelBucket"] = config.model_bucket
-    elif not any(persistence.get(key) for key in ("existingClaim", "existingVolume", "storageClass")):
+    elif not _has_models(persistence):
         # There is nothing to mount, and a pod would wait for it for ever.
         persistence.setdefault("enabled", False)
-    platform = {"awsRegion": config.cluster.region, "stackName": config.stack_name, "runtime": runtime.name}
-    return {"global": platform, **({"karpenter": karpenter} if karpenter else {}), "runtime": pods}
+    platform = {
+        "awsRegion": config.cluster.region,
+        "stackName": config.stack_name,
+        "runtime": runtime.name,
+        "imageRegistry": config.cluster.image_registry,
+    }
+    return {"global": platform, "karpenter": karpenter, "runtime": pods}
+
+
+def _has_models(persistence: Manifest) -> bool:
+    """Return whether people name a volume of models of their own."""
+    own = ("existingClaim", "existingVolume", "storageClass")
+    return any(persistence.get(key) for key in own) or bool(persistence.get("efs", {}).get("fileSystemId"))
 
 
 def _chart(config: Config, runtime: Runtime) -> Manifest:
@@ -180,7 +196,8 @@ def _chart(config: Config, runtime: Runtime) -> Manifest:
         # Argo CD wants a registry without scheme, and the chart apart from it.
         address, _, chart = address.rpartition("/")
         return {"repoURL": address, "chart": chart, "targetRevision": runtime.chart_version}
-    return {"repoURL": runtime.own_chart, "chart": GUIDANCE_CHART, "targetRevision": runtime.chart_version}
+    address, _, chart = runtime.own_chart.partition("#")
+    return {"repoURL": address, "chart": chart or names.GUIDANCE_CHART, "targetRevision": runtime.chart_version}
 
 
 def _repository(config: Config) -> Manifest:

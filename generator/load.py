@@ -120,7 +120,7 @@ def _unknown_key(key: str, section: type[Section] | None) -> str:
     if section is None:
         return "is not a known key: remove it"
     if key in section.POPULATED:
-        instead = section.POPULATED[key]
+        instead = section.POPULATED[key].instead
         return "is filled in by the platform: remove it" + (f", and set {instead}" if instead else "")
     if key in section.MISPLACED:
         return f"is one level too high, where it would be ignored: it belongs in {section.MISPLACED[key]}"

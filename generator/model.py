@@ -13,6 +13,9 @@ from generator.values import ExtraValues
 # AWS's partitions, by how the names of their regions start; every other region is in `aws`.
 PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
 
+# The domains of partitions' services; every other partition's is amazonaws.com.
+DOMAINS = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}
+
 # Where the guidance's code looks for its chart, and where its documents say it is, in the first repository and the
 # second. Those charts expect values that its CDK stack filled in, so whoever names them is served ours.
 GUIDANCE_CHARTS = re.compile(
@@ -97,6 +100,12 @@ class Cluster(Section):
         """AWS's partition of the region."""
         return next((name for start, name in PARTITIONS.items() if self.region.startswith(start)), "aws")
 
+    @property
+    def image_registry(self) -> str:
+        """Where the project's own images are, unless people name others: `<registry>/<image>:<version>`."""
+        domain = DOMAINS.get(self.partition, "amazonaws.com")
+        return f"{self.account_id}.dkr.ecr.{self.region}.{domain}/{names.IMAGES}"
+
 
 class Throttle(Section):
     """What one API key may ask for."""
@@ -140,13 +149,15 @@ class Release(Section):
     chart_repository: Annotated[
         str,
         Matches(
-            r"^$|^https://[^\s/]+|^oci://[^\s/]+(/[^\s/]+)+$", "oci://<registry>/<path>/<chart> or https://<host>/…"
+            r"^$|^https://[^\s/]+|^oci://[^\s/]+(/[^\s/]+)+$",
+            "oci://<registry>/<path>/<chart> or https://<host>/…#<chart>",
         ),
         LandsIn("Application"),
     ] = Field(
         "",
-        description="Where a chart of your own is, which gets the same values as runtimes/chart. The addresses of the "
-        "guidance's charts mean runtimes/chart.",
+        description="Where a chart of your own is, which gets the same values as runtimes/chart: "
+        "`oci://<registry>/<path>/<chart>`, or a repository's `https://` address with the chart's name behind `#` "
+        f"(`{names.GUIDANCE_CHART}` without one). The addresses of the guidance's charts mean runtimes/chart.",
     )
     chart_version: Annotated[str, LandsIn("Application")] = Field(
         "", description="Version of the chart of your own; exact where `cluster.production` is true."

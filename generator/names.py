@@ -95,6 +95,12 @@ PLATFORM_NAMESPACES = frozenset(
     }
 )
 
+# The path of the project's own images in a registry.
+IMAGES = "darkroom"
+
+# The name of the guidance's chart, which is asked for where a repository may have several and people name none.
+GUIDANCE_CHART = "sd-on-eks"
+
 # The label by which an InferenceAPI finds the InferenceRuntimes that belong to it.
 API_LABEL = "darkroom.dev/api"
 

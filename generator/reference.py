@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, get_origin
 
+from pydantic_core import to_jsonable_python
+
 from generator import names, tree
 from generator.model import Config
 from generator.section import LandsIn, Section
@@ -35,7 +37,7 @@ Schema = dict[str, Any]
 def schema() -> Schema:
     """Return the JSON Schema (2020-12) of a config.yaml."""
     made = Config.model_json_schema(by_alias=True)
-    for section, _ in _places(Config, ""):
+    for section, _ in places(Config, ""):
         if section.POPULATED:
             # The guidance's own values have these keys with nothing in them.
             made["$defs"][section.__name__]["properties"] |= {
@@ -64,41 +66,41 @@ def schema_text() -> str:
 def markdown() -> str:
     """Return the generated file docs/reference.md."""
     comment = "<!-- " + "\n     ".join(tree.header(SOURCE)) + " -->\n"
-    places = dict(_places(Config, ""))
+    found = dict(places(Config, ""))
     made = Config.model_json_schema(by_alias=True)
     definitions = made["$defs"] | {Config.__name__: made}
-    sections = [_section(section, places, definitions) for section in places]
+    sections = [_section(section, found, definitions) for section in found]
     return "\n".join([comment + INTRODUCTION, *sections, _names()])
 
 
-def _places(section: type[Section], place: str) -> Iterator[tuple[type[Section], str]]:
+def places(section: type[Section], place: str) -> Iterator[tuple[type[Section], str]]:
     """Yield every section with the first place it is in, and each before those below it."""
     found = {section: place}
     for name, field in section.model_fields.items():
         key = section.keys()[name]
         if below := section.sections().get(key):
             listed = "[]" if get_origin(field.annotation) is tuple else ""
-            for deeper, where in _places(below, f"{place}.{key}{listed}".lstrip(".")):
+            for deeper, where in places(below, f"{place}.{key}{listed}".lstrip(".")):
                 found.setdefault(deeper, where)
     yield from found.items()
 
 
-def _section(section: type[Section], places: dict[type[Section], str], definitions: Schema) -> str:
+def _section(section: type[Section], found: dict[type[Section], str], definitions: Schema) -> str:
     """Return the chapter of a section: a row for each key."""
-    place, below = places[section], section.sections()
+    place, below = found[section], section.sections()
     lines = [f"## {f'`{place}`' if place else 'Top level'}", "", section.__doc__ or "", ""]
     lines += ["| Key | Type | Default | Meaning | Lands in |", "| --- | --- | --- | --- | --- |"]
     properties = definitions[section.__name__]["properties"]
     for name, field in sorted(section.model_fields.items(), key=lambda item: not item[1].is_required()):
         key = section.keys()[name]
-        kind = _type(properties[key], definitions)
+        kind = type_name(properties[key], definitions)
         if key in below:
-            kind = kind.replace("mapping", f"[mapping](#{_anchor(places[below[key]])})")
-        default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
+            kind = kind.replace("mapping", f"[mapping](#{_anchor(found[below[key]])})")
+        default = "required" if field.is_required() else default_text(field.get_default(call_default_factory=True))
         own = next((mark.object for mark in field.metadata if isinstance(mark, LandsIn)), section.LANDS_IN)
         lines.append(f"| `{key}` | {kind} | {default} | {field.description} | {'' if key in below else own} |")
-    for key, instead in section.POPULATED.items():
-        origin = f" from {instead}" if instead else ""
+    for key, populated in section.POPULATED.items():
+        origin = f" from {populated.instead}" if populated.instead else ""
         lines.append(f"| `{key}` | | | Filled in by the platform{origin}: not to be set. | |")
     return "\n".join(lines) + "\n"
 
@@ -108,19 +110,19 @@ def _anchor(where: str) -> str:
     return "".join(character for character in where.lower() if character.isalnum() or character in "-_")
 
 
-def _type(value: Schema, definitions: Schema) -> str:
+def type_name(value: Schema, definitions: Schema) -> str:
     """Return a JSON Schema in a few words."""
     if "$ref" in value:
         value = definitions[value["$ref"].rpartition("/")[2]]
     if "anyOf" in value:
         # Empty text and nothing are ways not to set something.
         choices = (choice for choice in value["anyOf"] if choice.get("type") != "null" and choice.get("const") != "")
-        return " or ".join(_type(choice, definitions) for choice in choices)
+        return " or ".join(type_name(choice, definitions) for choice in choices)
     if "const" in value or "enum" in value:
         return " or ".join(f"`{choice}`" for choice in value.get("enum", [value.get("const")]))
     kind = value["type"]
     if kind == "array":
-        return f"list of {_type(value['items'], definitions)}"
+        return f"list of {type_name(value['items'], definitions)}"
     if kind == "object":
         return "mapping" if "properties" in value else "map"
     bounds = "".join(f" {word} {value[key]}" for word, key in (("from", "minimum"), ("to", "maximum")) if key in value)
@@ -128,10 +130,16 @@ def _type(value: Schema, definitions: Schema) -> str:
     return " or ".join(words[name] for name in ([kind] if isinstance(kind, str) else kind)) + bounds
 
 
-def _default(value: Any) -> str:
+def default_text(value: Any) -> str:
+    """Return a default as it is shown; empty for what is not set, and for a section."""
     if isinstance(value, Section) or value in (None, "", (), {}):
         return ""
-    return f"`{json.dumps(value)}`" if not isinstance(value, str) else f"`{value}`"
+    return f"`{json.dumps(plain(value))}`" if not isinstance(value, str) else f"`{value}`"
+
+
+def plain(value: Any) -> Any:
+    """Return a default as data that JSON and YAML can write."""
+    return to_jsonable_python(value, by_alias=True, exclude_none=True)
 
 
 def _names() -> str:

@@ -45,6 +45,23 @@ def path(location: Location) -> str:
     return text
 
 
+@dataclass(frozen=True)
+class Populated:
+    """A key of the chart that the platform fills in.
+
+    Attributes:
+        description: Completes the chart's documentation.
+        default: What the chart has by itself.
+        instead: What people set in its place, if anything.
+        choices: What it may be; anything of the default's type where there are none.
+    """
+
+    description: str
+    default: Any = ""
+    instead: str = ""
+    choices: tuple[str, ...] = ()
+
+
 class Section(BaseModel):
     """A mapping in config.yaml. Unknown keys are errors, and nothing changes after it was read.
 
@@ -53,8 +70,8 @@ class Section(BaseModel):
 
     Attributes:
         LANDS_IN: The object that the keys end up in, for docs/reference.md; `LandsIn` overrides it for one key.
-        POPULATED: Keys of the chart that the platform fills in, each with what to set instead, if anything. Files may
-            have them with nothing in them, as the guidance's own values do.
+        POPULATED: Keys of the chart that the platform fills in. Files may have them with nothing in them, as the
+            guidance's own values do.
         MISPLACED: Keys that people put here by mistake, each with where it belongs.
         OLDER_SPELLINGS: Keys that mean the same as another key of the section, with that key.
     """
@@ -62,7 +79,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
     LANDS_IN: ClassVar[str] = ""
-    POPULATED: ClassVar[Mapping[str, str]] = {}
+    POPULATED: ClassVar[Mapping[str, Populated]] = {}
     MISPLACED: ClassVar[Mapping[str, str]] = {}
     OLDER_SPELLINGS: ClassVar[Mapping[str, str]] = {}
 
@@ -162,6 +179,11 @@ class LandsIn:
 
 
 @dataclass(frozen=True)
+class Older:
+    """Marks a key that is still read, and that the chart does not have."""
+
+
+@dataclass(frozen=True)
 class Matches:
     """Marks text that matches a regular expression.
 
@@ -205,9 +227,9 @@ def _empty_map(value: object) -> object:
     return {} if value == "" else value
 
 
-def empty_as_nothing(value: object) -> object:
-    """Return the value, and None for the empty text that the guidance's files have where nothing is set."""
-    return None if value == "" else value
+def nothing_as_empty(value: object) -> object:
+    """Return the value, and empty text for nothing."""
+    return "" if value is None else value
 
 
 Number = Annotated[int, BeforeValidator(_no_truth)]

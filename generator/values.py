@@ -1,6 +1,7 @@
 """`extraValues`: the Helm values of a runtime that people may set, as the three versions of the guidance spell them.
 
-The defaults are those of runtimes/chart; they are here to be checked against and documented. Only what is set travels.
+The defaults are those of runtimes/chart, whose values.yaml and values.schema.json are made from here. Only what is set
+travels.
 """
 
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from generator.section import (
     Location,
     Matches,
     Number,
+    Older,
+    Populated,
     Problem,
     Quantity,
     ResourceName,
     Section,
     TextMap,
-    empty_as_nothing,
+    nothing_as_empty,
 )
 
 Resources = dict[ResourceName, Quantity]
@@ -64,6 +67,23 @@ class Taint(Section):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(description="What the taint does.")
 
 
+class Budget(Section):
+    """How many nodes may go at once."""
+
+    LANDS_IN = "NodePool"
+
+    nodes: Annotated[str, Matches("^((100|[0-9]{1,2})%|[0-9]+)$", "a number or a percentage, in quotes")] = Field(
+        description="Nodes at most, as a number or a percentage of all."
+    )
+    reasons: tuple[Literal["Empty", "Underutilized", "Drifted"], ...] = Field(
+        (), description="What the budget is for; without any, for all."
+    )
+    schedule: str | None = Field(None, description="When the budget begins to hold, as in a crontab, in UTC.")
+    duration: Annotated[str, Matches("^([0-9]+h)?([0-9]+m)?$", "hours and minutes such as 8h or 1h30m")] | None = Field(
+        None, description="How long it holds then."
+    )
+
+
 class Disruption(Section):
     """When nodes go."""
 
@@ -71,6 +91,17 @@ class Disruption(Section):
 
     consolidate_after: Duration = Field("30s", description="How long a node is left alone after pods came or went.")
     expire_after: Duration = Field("Never", description="Age at which a node is replaced.")
+    termination_grace_period: Annotated[str, Matches("^(([0-9]+(s|m|h))+)?$", "a duration such as 30s or 1h30m")] = (
+        Field(
+            "",
+            description="How long a node that has to go waits for the jobs on it; without one, an hour more than a "
+            "pod may take to end.",
+        )
+    )
+    budgets: tuple[Budget, ...] = Field(
+        (Budget(nodes="100%", reasons=("Empty",)), Budget(nodes="10%", reasons=("Drifted", "Underutilized"))),
+        description="How many nodes may go at once: all that are empty, and of others a few.",
+    )
 
 
 class Provisioner(Section):
@@ -95,7 +126,11 @@ class Provisioner(Section):
     disruption: Disruption = Field(default_factory=Disruption, description="When nodes go.")
 
 
-SnapshotId = Annotated[str, Matches("^snap-[0-9a-f]+$", "the id of a snapshot, such as snap-0123456789")]
+SnapshotId = Annotated[str, Matches("^$|^snap-[0-9a-f]+$", "the id of a snapshot, such as snap-0123456789")]
+
+
+# What Karpenter's EC2NodeClass takes.
+VolumeSize = Annotated[str, Matches("^$|^[1-9][0-9]*(Gi|G|Ti|T)$", "a size such as 80Gi")]
 
 
 class Volume(Section):
@@ -103,39 +138,66 @@ class Volume(Section):
 
     LANDS_IN = "EC2NodeClass"
 
-    volume_size: Quantity | None = Field(None, description="Size, such as `80Gi`.")
-    volume_type: Literal["gp2", "gp3", "io1", "io2", "sc1", "st1", "standard"] | None = Field(
-        None, description="Type of the volume."
+    volume_size: VolumeSize = Field("80Gi", description="Size, such as `80Gi`.")
+    volume_type: Literal["gp2", "gp3", "io1", "io2", "sc1", "st1", "standard"] = Field(
+        "gp3", description="Type of the volume."
     )
     delete_on_termination: bool = Field(True, description="Whether the volume goes with its node.")
     # Bounds of both: the guidance's config.schema.yaml.
-    iops: Number | None = Field(None, ge=3000, le=16000, description="Operations per second.")
-    throughput: Number | None = Field(None, ge=125, le=1000, description="MiB per second.")
-    snapshot_id: Annotated[
-        SnapshotId | None, BeforeValidator(empty_as_nothing, json_schema_input_type=SnapshotId | Literal[""] | None)
-    ] = Field(
-        None,
-        alias="snapshotID",
-        description="Snapshot that the volume starts from, with the images in it. Needs `amiFamily: Bottlerocket`.",
+    iops: Number = Field(4000, ge=3000, le=16000, description="Operations per second, of gp3, io1 and io2.")
+    throughput: Number = Field(1000, ge=125, le=1000, description="MiB per second, of gp3.")
+    snapshot_id: Annotated[SnapshotId, BeforeValidator(nothing_as_empty, json_schema_input_type=SnapshotId | None)] = (
+        Field(
+            "",
+            alias="snapshotID",
+            description="Snapshot that the volume starts from, with the images in it. Needs `amiFamily: Bottlerocket`.",
+        )
     )
+
+
+class OsVolume(Volume):
+    """The EBS volume of a node's system."""
+
+    volume_size: VolumeSize = Field(
+        "", description="Size; without one 10Gi for Bottlerocket, and 100Gi for a system that has no other volume."
+    )
+    iops: Number = Field(3000, ge=3000, le=16000, description="Operations per second, of gp3, io1 and io2.")
+    throughput: Number = Field(125, ge=125, le=1000, description="MiB per second, of gp3.")
 
 
 class NodeTemplate(Section):
     """How a node of the runtime is set up."""
 
     LANDS_IN = "EC2NodeClass"
-    POPULATED: ClassVar = dict.fromkeys(("iamRole", "instanceProfile", "securityGroupSelector", "subnetSelector"), "")
+    POPULATED: ClassVar = {
+        "iamRole": Populated("IAM role of the nodes."),
+        "instanceProfile": Populated("Instance profile of the nodes, in the place of a role."),
+        "securityGroupSelector": Populated("Tags by which the nodes' security groups are found.", {}),
+        "subnetSelector": Populated("Tags by which the nodes' subnets are found.", {}),
+    }
 
     tags: TextMap = Field({}, description="Further tags of instances and volumes; they win over `cluster.tags`.")
     ami_family: Literal["Bottlerocket", "AL2023", "AL2"] = Field("Bottlerocket", description="The nodes' system.")
+    ami_version: str = Field(
+        "latest",
+        min_length=1,
+        description="Version of the system, such as `v1.53.0`; with `latest` nodes are replaced when there is a newer "
+        "one.",
+    )
     instance_store_policy: Literal["RAID0"] = Field(
-        "RAID0", description="How the disks that come with an instance are used."
+        "RAID0",
+        description="How the disks that come with an instance are used. They hide what a snapshot holds, so with one "
+        "they are left alone.",
     )
-    os_volume: Volume = Field(default_factory=Volume, description="The volume of the system (`/dev/xvda`).")
+    os_volume: OsVolume = Field(default_factory=OsVolume, description="The volume of the system (`/dev/xvda`).")
     data_volume: Volume = Field(
-        default_factory=Volume, description="The volume of images and containers (`/dev/xvdb`)."
+        default_factory=Volume, description="The volume of images and containers (`/dev/xvdb`), of Bottlerocket alone."
     )
-    user_data: str = Field("", description="User data of the instances, in the form that their system takes.")
+    user_data: str = Field(
+        "",
+        description="User data of the instances, in the form that their system takes; a template of Helm. Without any, "
+        "Bottlerocket pulls images in parallel, unless there is a snapshot.",
+    )
 
     def problems(self) -> Iterator[Problem]:
         """Yield snapshots that the system of the nodes makes no use of."""
@@ -151,6 +213,13 @@ class NodeTemplate(Section):
 class Karpenter(Section):
     """The runtime's nodes."""
 
+    existing_node_pool: Annotated[
+        str, Matches("^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", "the name of a NodePool"), LandsIn("Deployment")
+    ] = Field(
+        "",
+        description="NodePool to share, in the place of one of its own: that of the runtime with this name, or any "
+        "that has its taints. Of the rest of `karpenter` only `extraTaints` count then, which pods tolerate.",
+    )
     provisioner: Provisioner = Field(default_factory=Provisioner, description="Which nodes are launched.")
     node_template: NodeTemplate = Field(default_factory=NodeTemplate, description="How a node is set up.")
 
@@ -192,8 +261,14 @@ class Image(Section):
 
     LANDS_IN = "Deployment"
 
-    repository: str = Field("", description="Registry and name of the image, if not the chart's own.")
-    tag: str = Field("", description="Tag of the image. `latest` is refused where `cluster.production` is true.")
+    repository: str = Field(
+        "", description="Registry and name of the image; without one, the project's own in `global.imageRegistry`."
+    )
+    tag: str = Field(
+        "",
+        description="Tag or digest (`sha256:…`) of the image; without one, the version of the chart. `latest` is "
+        "refused where `cluster.production` is true.",
+    )
 
 
 class ResourceRequirements(Section):
@@ -244,16 +319,38 @@ class Container(Section):
 class InferenceApi(Container):
     """The container of the inference server."""
 
-    POPULATED: ClassVar = {"modelFilename": "modelFilename of the runtime itself"}
+    POPULATED: ClassVar = {
+        "modelFilename": Populated(
+            "The one model that the runtime serves.", instead="modelFilename of the runtime itself"
+        )
+    }
 
     model_mount_path: str = Field("/opt/ml/code/models", description="Where the models are mounted.")
     command_arguments: str = Field("", description="Further arguments of the server (`EXTRA_CMD_ARG`).")
+    resources: ResourceRequirements = Field(
+        ResourceRequirements(
+            limits={"nvidia.com/gpu": "1"}, requests={"nvidia.com/gpu": "1", "cpu": "2500m", "memory": "6Gi"}
+        ),
+        description="What the container gets; each key replaces the chart's.",
+    )
+    startup_seconds: Number = Field(
+        1200, ge=1, description="How long the server may take to answer after its start, the load of a model included."
+    )
+    writable_paths: tuple[Annotated[str, Matches("^/.+$", "an absolute path")], ...] = Field(
+        ("/tmp",),  # noqa: S108 (in the container)
+        description="Folders that the server writes to; they are empty at first, and all else is read-only.",
+    )
+    security_context: dict[str, Any] = Field(
+        {}, description="What is to be different in the container's `securityContext`, for images that need it."
+    )
 
 
 class XRayDaemon(Section):
     """The X-Ray daemon."""
 
-    image: Image = Field(default_factory=Image, description="The image.")
+    image: Image = Field(
+        Image(repository="public.ecr.aws/xray/aws-xray-daemon", tag="3.3.14"), description="The image."
+    )
 
 
 class XRay(Section):
@@ -269,17 +366,39 @@ class QueueAgent(Container):
     """The container of the queue agent."""
 
     POPULATED: ClassVar = {
-        **dict.fromkeys(("s3Bucket", "snsTopicArn", "sqsQueueUrl"), ""),
-        "dynamicModel": "dynamicModel of the runtime itself",
+        "dynamicModel": Populated(
+            "Whether a job may ask for any model.", default=False, instead="dynamicModel of the runtime itself"
+        ),
+        "s3Bucket": Populated("Bucket of pictures and results, in the place of that in the runtime's ConfigMap."),
+        "snsTopicArn": Populated("Topic of notices, in the place of that in the runtime's ConfigMap."),
+        "sqsQueueUrl": Populated("Queue of jobs, in the place of that in the runtime's ConfigMap."),
     }
     OLDER_SPELLINGS: ClassVar = {"XRay": "xray"}
 
-    command_arguments: str = Field(
+    resources: ResourceRequirements = Field(
+        ResourceRequirements(limits={"memory": "2Gi"}, requests={"cpu": "500m", "memory": "512Mi"}),
+        description="What the container gets; each key replaces the chart's.",
+    )
+    job_timeout_seconds: Number = Field(600, ge=1, description="Longest inference; then it is interrupted and fails.")
+    drain_seconds: Number = Field(
+        600, ge=0, description="What a running job is given to end when its pod has to go; then it is another agent's."
+    )
+    finish_seconds: Number = Field(
+        300,
+        ge=1,
+        description="How long a finished job's result is offered to AWS. The pod's grace period follows both.",
+    )
+    otlp_endpoint: str = Field(
+        "", description="Where traces are sent by OTLP over HTTP, in the place of the X-Ray daemon."
+    )
+    xray: XRay = Field(default_factory=XRay, description="Tracing.")
+    command_arguments: Annotated[str, Older()] = Field(
         "", description="Read as `inferenceApi.commandArguments` where that is not set: the agent has no arguments."
     )
-    model_mount_path: str = Field("", description="Does nothing: the agent needs no models.")
-    xray: XRay = Field(default_factory=XRay, description="Tracing.")
-    older_xray: XRay = Field(default_factory=XRay, alias="XRay", description="Older spelling of `xray`.")
+    model_mount_path: Annotated[str, Older()] = Field("", description="Does nothing: the agent needs no models.")
+    older_xray: Annotated[XRay, Older()] = Field(
+        default_factory=XRay, alias="XRay", description="Older spelling of `xray`."
+    )
 
     @property
     def xray_spelling(self) -> Literal["xray", "XRay"]:
@@ -296,9 +415,24 @@ class PersistenceS3(Section):
     """Models from the model bucket."""
 
     LANDS_IN = "PersistentVolume"
-    POPULATED: ClassVar = {"modelBucket": "modelBucketArn at the top of the file"}
+    POPULATED: ClassVar = {
+        "modelBucket": Populated("Bucket that models are in.", instead="modelBucketArn at the top of the file")
+    }
 
     enabled: bool = Field(True, description="Whether the volume is the model bucket, mounted read-only.")
+
+
+class PersistenceEfs(Section):
+    """Models from an EFS file system."""
+
+    LANDS_IN = "PersistentVolume"
+
+    file_system_id: Annotated[str, Matches("^$|^fs-[0-9a-f]+$", "the id of a file system, such as fs-0123456789")] = (
+        Field("", description="The file system that models are in, in the place of the model bucket.")
+    )
+    access_point_id: Annotated[
+        str, Matches("^$|^fsap-[0-9a-f]+$", "the id of an access point, such as fsap-0123456789")
+    ] = Field("", description="Access point of the file system, if it is to be used by one.")
 
 
 class Persistence(Section):
@@ -316,27 +450,91 @@ class Persistence(Section):
     storage_class: str = Field("", description="Storage class of the claim; `-` asks for none.")
     size: Quantity = Field("2Ti", description="Size of the claim, which S3 does not look at.")
     access_modes: tuple[Literal["ReadWriteMany", "ReadOnlyMany", "ReadWriteOnce", "ReadWriteOncePod"], ...] = Field(
-        ("ReadWriteMany",), min_length=1, description="Access modes of the claim."
+        ("ReadOnlyMany",), min_length=1, description="Access modes of the claim. Pods only ever read."
     )
     s3: PersistenceS3 = Field(default_factory=PersistenceS3, description="Models from the model bucket.")
+    efs: PersistenceEfs = Field(default_factory=PersistenceEfs, description="Models from an EFS file system.")
+
+
+class NetworkPolicy(Section):
+    """Whom the pods may talk to."""
+
+    LANDS_IN = "NetworkPolicy"
+
+    enabled: bool = Field(
+        True, description="Whether only the agent's metrics can be reached, and only names, AWS and public addresses."
+    )
+    extra_egress: tuple[dict[str, Any], ...] = Field(
+        (), description="Further `egress` rules, as Kubernetes writes them, for inputs from private addresses."
+    )
+
+
+class PodDisruptionBudget(Section):
+    """How many pods may be evicted at once."""
+
+    LANDS_IN = "PodDisruptionBudget"
+
+    enabled: bool = Field(True, description="Whether there is a limit.")
+    max_unavailable: int | str = Field(1, description="Pods at most, as a number or a percentage.")
+
+
+class PodMonitor(Section):
+    """How Prometheus finds the agents."""
+
+    LANDS_IN = "PodMonitor"
+
+    enabled: bool = Field(False, description="Whether there is a PodMonitor, which the Prometheus operator reads.")
+    labels: TextMap = Field({}, description="Further labels, by which a Prometheus may choose.")
+    interval: Annotated[str, Matches("^([0-9]+(ms|s|m|h))+$", "a duration such as 30s")] = Field(
+        "30s", description="How often metrics are read."
+    )
+
+
+class Dashboard(Section):
+    """A dashboard of the agents' metrics."""
+
+    LANDS_IN = "ConfigMap"
+
+    enabled: bool = Field(False, description="Whether there is a ConfigMap with a dashboard for Grafana.")
+    labels: TextMap = Field({"grafana_dashboard": "1"}, description="Labels, by which Grafana's sidecar finds it.")
+
+
+class Monitoring(Section):
+    """What watches the runtime."""
+
+    pod_monitor: PodMonitor = Field(default_factory=PodMonitor, description="How Prometheus finds the agents.")
+    dashboard: Dashboard = Field(default_factory=Dashboard, description="A dashboard of the agents' metrics.")
 
 
 class RuntimeValues(Section):
     """The runtime's pods."""
 
     LANDS_IN = "Deployment"
-    POPULATED: ClassVar = {"serviceAccountName": "", "type": "type of the runtime itself"}
+    POPULATED: ClassVar = {
+        "serviceAccountName": Populated("Service account of the pods, if not `<runtime>-inference`."),
+        "type": Populated(
+            "What the inference server speaks.", "sdwebui", "type of the runtime itself", ("sdwebui", "comfyui")
+        ),
+    }
 
     labels: TextMap = Field({}, description="Further labels of the pods.")
     annotations: TextMap = Field({}, description="Further annotations of the pods.")
     replicas: Number = Field(1, ge=0, description="Replicas where `scaling.enabled` is false.")
     scaling: Scaling = Field(default_factory=Scaling, description="How many replicas there are.")
-    extra_hpa_config: Annotated[dict[str, Any], LandsIn("ScaledObject")] = Field(
+    extra_hpa_config: Annotated[dict[str, Any], LandsIn("ScaledObject"), Older()] = Field(
         {}, alias="extraHPAConfig", description="Older place of `scaling.extraHPAConfig`."
     )
     inference_api: InferenceApi = Field(default_factory=InferenceApi, description="The inference server.")
     queue_agent: QueueAgent = Field(default_factory=QueueAgent, description="The queue agent.")
     persistence: Persistence = Field(default_factory=Persistence, description="Where models come from.")
+    pod_security_context: dict[str, Any] = Field(
+        {}, description="What is to be different in the pods' `securityContext`, for images that need it."
+    )
+    network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy, description="Whom the pods may talk to.")
+    pod_disruption_budget: PodDisruptionBudget = Field(
+        default_factory=PodDisruptionBudget, description="How many pods may be evicted at once."
+    )
+    monitoring: Monitoring = Field(default_factory=Monitoring, description="What watches the runtime.")
 
     def problems(self) -> Iterator[Problem]:
         """Yield that two places of one setting say different things."""
@@ -352,7 +550,7 @@ class ExtraValues(Section):
     """The Helm values of a runtime that people may set."""
 
     OLDER_SPELLINGS: ClassVar = {"sdWebuiInferenceApi": "runtime"}
-    POPULATED: ClassVar = {"global": ""}
+    POPULATED: ClassVar = {"global": Populated("Facts of the cluster.", {})}
     MISPLACED: ClassVar = {
         **{
             key: f"extraValues.runtime.{key} or extraValues.sdWebuiInferenceApi.{key}"
@@ -363,7 +561,7 @@ class ExtraValues(Section):
 
     karpenter: Karpenter = Field(default_factory=Karpenter, description="The runtime's nodes.")
     runtime: RuntimeValues = Field(default_factory=RuntimeValues, description="The runtime's pods.")
-    sd_webui_inference_api: RuntimeValues = Field(
+    sd_webui_inference_api: Annotated[RuntimeValues, Older()] = Field(
         default_factory=RuntimeValues, description="Older spelling of `runtime`."
     )
 

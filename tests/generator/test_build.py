@@ -14,6 +14,13 @@ from generator.document import Document
 from generator.load import load
 from tests.generator.cases import CLUSTER, EXAMPLES, ROOT, VALID, Manifest, manifests, values
 
+# What every runtime's nodes have of the cluster.
+NODES = {
+    "iamRole": "sdoneks-karpenter-node",
+    "securityGroupSelector": {"karpenter.sh/discovery": "sdoneks"},
+    "subnetSelector": {"karpenter.sh/discovery": "sdoneks"},
+}
+
 ONE = "modelsRuntime: [{name: sdruntime, modelFilename: a.safetensors}]\n" + CLUSTER
 
 
@@ -49,22 +56,11 @@ def test_the_api_routes_static_dynamic_and_workflow_runtimes_in_the_order_of_the
     claim = manifests(text_of("head-file-with-every-value"))["claims/inference-api.yaml"]
     assert claim["metadata"]["name"] == "sdoneks"
     assert claim["metadata"]["namespace"] == "darkroom"
-    assert claim["spec"] == {
-        "region": "us-west-2",
-        "accountId": "123456789012",
-        "stageName": "dev",
-        "throttle": {"rateLimit": 10, "burstLimit": 2},
-        "outputs": {
-            "retentionDays": 30,
-            "deletionPolicy": "Delete",
-            "corsAllowedOrigins": ["https://pictures.example.com"],
-        },
-        "runtimes": [
-            {"name": "sdruntime", "namespace": "pictures", "type": "sdwebui", "model": "123456.safetensors"},
-            {"name": "comfy", "namespace": "default", "type": "comfyui"},
-            {"name": "any", "namespace": "default", "type": "sdwebui", "dynamic": True},
-        ],
-    }
+    assert claim["spec"]["runtimes"] == [
+        {"name": "sdruntime", "namespace": "pictures", "type": "sdwebui", "model": "123456.safetensors"},
+        {"name": "comfy", "namespace": "default", "type": "comfyui"},
+        {"name": "any", "namespace": "default", "type": "sdwebui", "dynamic": True},
+    ]
 
 
 def test_the_guidances_catch_all_runtime_becomes_a_dynamic_one() -> None:
@@ -96,7 +92,7 @@ def test_pictures_are_kept_for_ever_where_nobody_says_how_long() -> None:
 def test_a_runtime_claims_its_queue_in_its_own_namespace() -> None:
     claim = manifests(text_of("head-file-with-every-value"))["claims/runtimes/sdruntime.yaml"]
     assert (claim["metadata"]["name"], claim["metadata"]["namespace"]) == ("sdruntime", "pictures")
-    assert claim["spec"] == {"apiRef": {"name": "sdoneks", "namespace": "darkroom"}}
+    assert claim["spec"]["apiRef"] == {"name": "sdoneks", "namespace": "darkroom"}
     # By which the API finds it.
     assert claim["metadata"]["labels"] == {"darkroom.dev/api": "sdoneks"}
 
@@ -126,7 +122,12 @@ def test_namespaces_come_before_claims_and_neither_goes_without_consent() -> Non
 def test_values_travel_in_the_charts_spelling_and_nothing_that_was_not_set_does() -> None:
     given = values(text_of("head-file-with-every-value"), "sdruntime")
     runtime, provisioner = given["runtime"], given["karpenter"]["provisioner"]
-    assert given["global"] == {"awsRegion": "us-west-2", "stackName": "sdoneks", "runtime": "sdruntime"}
+    assert given["global"] == {
+        "awsRegion": "us-west-2",
+        "stackName": "sdoneks",
+        "runtime": "sdruntime",
+        "imageRegistry": "123456789012.dkr.ecr.us-west-2.amazonaws.com/darkroom",
+    }
     assert provisioner["resourceLimits"] == {"nvidia.com/gpu": "100", "cpu": "400", "memory": "1600Gi"}
     assert runtime["queueAgent"]["xray"] == {"enabled": False}
     assert "XRay" not in runtime["queueAgent"]
@@ -151,14 +152,14 @@ def test_values_travel_in_the_charts_spelling_and_nothing_that_was_not_set_does(
 def test_the_older_spelling_of_runtime_travels_as_runtime() -> None:
     given = values(EXAMPLES[0].read_text(), "sdruntime")
     assert EXAMPLES[0].stem == "custom-image"
-    assert set(given) == {"global", "runtime"}
+    assert set(given) == {"global", "karpenter", "runtime"}
     assert given["runtime"]["queueAgent"]["image"]["repository"].endswith("/agent")
 
 
 def test_cluster_tags_are_on_every_runtimes_nodes_and_give_way_to_its_own() -> None:
     text = text_of("head-file-with-every-value").replace("tags: {cost-centre:", "tags: {team: all, cost-centre:")
     assert values(text, "sdruntime")["karpenter"]["nodeTemplate"]["tags"] == {"team": "pictures", "cost-centre": "0123"}
-    assert values(text, "any")["karpenter"] == {"nodeTemplate": {"tags": {"team": "all", "cost-centre": "0123"}}}
+    assert values(text, "any")["karpenter"]["nodeTemplate"]["tags"] == {"team": "all", "cost-centre": "0123"}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,8 @@ def test_cluster_tags_are_on_every_runtimes_nodes_and_give_way_to_its_own() -> N
         ({"existingClaim": "mine"}, {"existingClaim": "mine"}),
         ({"existingVolume": "mine"}, {"existingVolume": "mine"}),
         ({"storageClass": "efs"}, {"storageClass": "efs"}),
+        ({"efs": {"fileSystemId": "fs-0"}}, {"efs": {"fileSystemId": "fs-0"}}),
+        ({"efs": {"accessPointId": ""}}, {"efs": {"accessPointId": ""}, "enabled": False}),
     ],
 )
 def test_without_a_model_bucket_nothing_is_mounted_unless_people_say_what(given: Manifest, rendered: Manifest) -> None:
@@ -190,12 +193,22 @@ def test_settings_in_their_older_places_travel_to_where_the_chart_reads_them() -
 
 def test_what_the_guidance_leaves_empty_does_not_reach_the_chart_as_a_setting() -> None:
     given = values(text_of("empty-defaults-of-the-guidance"), "sdruntime")
-    assert given["karpenter"]["nodeTemplate"] == {"tags": {}, "dataVolume": {}, "userData": ""}
+    assert given["karpenter"]["nodeTemplate"] == {
+        "tags": {},
+        "dataVolume": {"snapshotID": ""},
+        "userData": "",
+        **NODES,
+    }
     runtime = given["runtime"]
     assert (runtime["labels"], runtime["annotations"]) == ({}, {})
     assert runtime["queueAgent"] == {"extraEnv": []}
     assert runtime["inferenceApi"]["modelFilename"] == "a.safetensors"
     assert runtime["persistence"]["s3"] == {"modelBucket": "models"}
+
+
+def test_a_runtime_that_shares_a_node_pool_is_told_nothing_of_nodes() -> None:
+    text = ONE.replace("a.safetensors", "a, extraValues: {karpenter: {existingNodePool: other}}")
+    assert values(f"{text}  tags: {{team: all}}\n", "sdruntime")["karpenter"] == {"existingNodePool": "other"}
 
 
 def test_one_runtimes_values_never_leak_into_anothers() -> None:
@@ -211,7 +224,7 @@ modelsRuntime:
 - {name: four, modelFilename: four.safetensors, extraValues: *values}
 """
     text = f"{text}{CLUSTER}  tags: {{team: all}}\n"
-    tags = {"nodeTemplate": {"tags": {"team": "all"}}}
+    tags = {"nodeTemplate": {"tags": {"team": "all"}, **NODES}}
     assert values(text, "two")["karpenter"] == tags
     assert values(text, "two")["runtime"] == {
         "type": "sdwebui",
