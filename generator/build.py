@@ -1,10 +1,10 @@
 """From a Config to the text of every file that is generated from it. Nothing here reads or writes anything."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from generator import chart, names, reference, tree
-from generator.composition import Api, composition
+from generator.composition import OPENAPI, Api, composition, joined, openapi_module
 from generator.model import Config, Runtime
 
 Manifest = dict[str, Any]
@@ -48,15 +48,28 @@ def build(config: Config, cluster: str, source: str) -> tree.Files:
     return {path: tree.yaml_text(manifest, source) for path, manifest in manifests.items()}
 
 
-def build_shared(apis: Iterable[Api]) -> tree.Files:
-    """Return the files that are generated once for all clusters."""
+def build_shared(apis: Iterable[Api], document: Manifest, source: Callable[[str], str]) -> tree.Files:
+    """Return the files that are generated once for all clusters.
+
+    Args:
+        apis: Our own Kubernetes APIs.
+        document: The job API's OpenAPI document.
+        source: Returns the text of the module of a name.
+    """
+    modules = {OPENAPI: openapi_module(document)}
+
+    def text_of(module: str) -> str:
+        return modules[module] if module in modules else source(module)
+
     compositions = {
         f"{api.folder}/composition.yaml": tree.yaml_text(
-            composition(api), f"{api.folder}/compose.py and {api.folder}/definition.yaml"
+            composition(api, joined(api.module, text_of)),
+            f"{api.folder}/compose.py, what it imports, and {api.folder}/definition.yaml",
         )
         for api in apis
     }
     return compositions | {
+        **{f"{module.replace('.', '/')}.py": text for module, text in modules.items()},
         "clusters/config.schema.json": reference.schema_text(),
         "docs/reference.md": reference.markdown(),
         **chart.files(),
@@ -72,11 +85,37 @@ def namespace_manifest(name: str) -> Manifest:
 def inference_api(config: Config) -> Manifest:
     """Return the claim of the cluster's API, with the table that it routes jobs by."""
     cluster, gateway = config.cluster, config.api_gateway
-    outputs = {
-        "retentionDays": cluster.outputs.retention_days,
-        "deletionPolicy": cluster.outputs.deletion_policy,
-        "corsAllowedOrigins": list(cluster.outputs.cors_allowed_origins),
+    api, outputs, alarms = cluster.api, cluster.outputs, cluster.alarms
+    spec: Manifest = {
+        "region": cluster.region,
+        "accountId": cluster.account_id,
+        "clusterName": config.cluster_name,
+        "tags": cluster.tags,
+        "tracing": cluster.tracing,
+        "function": {
+            "image": cluster.api_image,
+            "architecture": api.architecture,
+            "memoryMegabytes": api.memory_megabytes,
+        },
+        "stageName": gateway.stage_name,
+        "apiKey": {"required": api.key_required},
+        "throttle": {"rateLimit": gateway.throttle.rate_limit, "burstLimit": gateway.throttle.burst_limit},
+        "logs": {
+            "retentionDays": api.log_retention_days,
+            "access": api.access_log,
+            "accountRole": api.account_log_role,
+        },
+        "alarms": {"topicArn": alarms.topic_arn} if alarms.topic_arn else {},
+        "outputs": {
+            "retentionDays": outputs.retention_days,
+            "recordRetentionDays": outputs.record_retention_days,
+            "uploadRetentionDays": outputs.upload_retention_days,
+            "deletionPolicy": outputs.deletion_policy,
+            "corsAllowedOrigins": list(outputs.cors_allowed_origins),
+        },
+        "runtimes": [route(runtime) for runtime in config.runtimes.values()],
     }
+    spec["outputs"] = {key: value for key, value in spec["outputs"].items() if value is not None}
     return {
         "apiVersion": "darkroom.dev/v1alpha1",
         "kind": "InferenceAPI",
@@ -85,14 +124,7 @@ def inference_api(config: Config) -> Manifest:
             "namespace": names.PLATFORM_NAMESPACE,
             "annotations": {"argocd.argoproj.io/sync-wave": "1", **ASK_BEFORE_DELETION},
         },
-        "spec": {
-            "region": cluster.region,
-            "accountId": cluster.account_id,
-            "stageName": gateway.stage_name,
-            "throttle": {"rateLimit": gateway.throttle.rate_limit, "burstLimit": gateway.throttle.burst_limit},
-            "outputs": {key: value for key, value in outputs.items() if value is not None},
-            "runtimes": [route(runtime) for runtime in config.runtimes.values()],
-        },
+        "spec": spec,
     }
 
 
@@ -118,7 +150,11 @@ def inference_runtime(config: Config, runtime: Runtime) -> Manifest:
             "labels": {names.API_LABEL: api["name"]},
             "annotations": {"argocd.argoproj.io/sync-wave": "2"},
         },
-        "spec": {"apiRef": api},
+        "spec": {
+            "apiRef": api,
+            "inputBuckets": list(config.cluster.input_buckets),
+            "alarms": {"oldestJobSeconds": config.cluster.alarms.oldest_job_seconds},
+        },
     }
 
 

@@ -97,6 +97,12 @@ def _floating_versions(config: Config) -> Iterator[Problem]:
             f"{repository.revision} is refused because cluster.production is true: it is whatever branch is the "
             "default; name a branch, tag or commit",
         )
+    if (
+        config.cluster.known("api")
+        and config.cluster.api.known("image")
+        and config.cluster.api.image.endswith(":latest")
+    ):
+        yield Problem(("cluster", "api", "image"), f"latest {why}")
     for location, runtime in config.runtimes.items():
         if runtime.own_chart and runtime.chart_version and not EXACT_VERSION.fullmatch(runtime.chart_version):
             yield Problem((*location, "chartVersion"), f"{runtime.chart_version} {why}, such as 1.2.3")

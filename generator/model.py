@@ -16,6 +16,9 @@ PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
 # The domains of partitions' services; every other partition's is amazonaws.com.
 DOMAINS = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}
 
+# Of this project, and so of its images where nobody names others.
+VERSION = "0.1.0"
+
 # Where the guidance's code looks for its chart, and where its documents say it is, in the first repository and the
 # second. Those charts expect values that its CDK stack filled in, so whoever names them is served ours.
 GUIDANCE_CHARTS = re.compile(
@@ -64,13 +67,88 @@ class Outputs(Section):
     retention_days: Number | None = Field(
         None, ge=1, description="Days after which pictures and job records expire. Without it they are kept for ever."
     )
+    record_retention_days: Number | None = Field(
+        None,
+        ge=1,
+        description="Days after which job records expire, where pictures are kept longer: a job is not known any more "
+        "then, and its id is free again.",
+    )
+    upload_retention_days: Number = Field(7, ge=1, description="Days after which inputs that clients uploaded expire.")
     deletion_policy: Literal["Retain", "Delete"] = Field(
         "Retain",
         description="Whether the bucket outlives the InferenceAPI, or goes with every picture in it.",
     )
     cors_allowed_origins: tuple[str, ...] = Field(
-        (), description="Origins of the web pages that may load pictures by presigned link."
+        (), description="Origins of the web pages that may load pictures, and upload inputs, by presigned link."
     )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield that records should outlive what they are about."""
+        if not self.known("retention_days", "record_retention_days"):
+            return
+        pictures, records = self.retention_days, self.record_retention_days
+        if pictures and records and records > pictures:
+            yield Problem(
+                ("recordRetentionDays",),
+                f"is more than the {pictures} retentionDays, with which records expire, too: set {pictures} or less, "
+                "or remove it",
+            )
+
+
+class JobApi(Section):
+    """The job API on Lambda, behind API Gateway."""
+
+    LANDS_IN = "InferenceAPI"
+
+    image: Annotated[
+        str,
+        Matches(
+            "^$|^[0-9]{12}\\.dkr\\.ecr\\.[a-z0-9-]+\\.[a-z0-9.]+/[^:@\\s]+(:[^:@\\s]+|(:[^:@\\s]+)?@sha256:[0-9a-f]{64})$",
+            "an image in ECR with a tag or digest: Lambda runs no other",
+        ),
+    ] = Field(
+        "",
+        description=f"Image of the job API, in this account and region. Without it, `darkroom/api:{VERSION}` of their "
+        "registry.",
+    )
+    architecture: Literal["x86_64", "arm64"] = Field("x86_64", description="What the image was built for.")
+    memory_megabytes: Number = Field(
+        1024, ge=256, le=10240, description="Memory of a function; its share of a processor grows with it."
+    )
+    key_required: bool = Field(
+        True, description="Whether a request needs an API key. Without, anybody may ask for pictures."
+    )
+    # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+    log_retention_days: Literal[
+        1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+    ] = Field(30, description="Days after which log lines go.")
+    access_log: bool = Field(
+        True, description="Whether each request leaves a line, without its headers, query and body."
+    )
+    account_log_role: Literal["Managed", "Existing"] = Field(
+        "Managed",
+        description="Whether the role by which API Gateway writes logs, one for an account and region, is made and "
+        "set, or is there already.",
+    )
+
+
+class Alarms(Section):
+    """Alarms of CloudWatch: waiting jobs, dead letters, failing functions, answers 5xx."""
+
+    LANDS_IN = "InferenceAPI"
+
+    topic_arn: Annotated[
+        str,
+        Matches("^$|^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", "the ARN of an SNS topic"),
+    ] = Field("", description="SNS topic that is told when an alarm rings and ends. CloudWatch must be allowed to.")
+    oldest_job_seconds: Annotated[Number, LandsIn("InferenceRuntime")] = Field(
+        1800,
+        ge=60,
+        description="How long a job may wait before that is an alarm; nodes and models take minutes to come.",
+    )
+
+
+BucketName = Annotated[str, Matches("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", "the name of an S3 bucket")]
 
 
 class Cluster(Section):
@@ -90,15 +168,33 @@ class Cluster(Section):
         description="Whether to refuse what would change in production without a commit, such as an image tagged "
         "`latest`.",
     )
-    tags: Annotated[TextMap, LandsIn("EC2NodeClass")] = Field(
-        {}, description="Tags of every instance and volume that is launched."
+    name: Annotated[
+        str, Matches("^$|^[0-9A-Za-z][0-9A-Za-z_-]{0,99}$", "the name of an EKS cluster: letters, digits, - and _")
+    ] = Field("", description="Name of the EKS cluster. Without it, `stackName`.")
+    tags: Annotated[TextMap, LandsIn("InferenceAPI, EC2NodeClass")] = Field(
+        {}, max_length=40, description="Tags of everything that is made in AWS."
     )
+    tracing: bool = Field(
+        True,
+        description="Whether X-Ray traces requests through API Gateway, function, topic and queue. Runtimes have a "
+        "setting of their own.",
+    )
+    input_buckets: Annotated[tuple[BucketName, ...], LandsIn("InferenceRuntime")] = Field(
+        (), max_length=20, description="Buckets, besides the output bucket, that jobs may name inputs in."
+    )
+    api: JobApi = Field(default_factory=JobApi, description="The job API on Lambda, behind API Gateway.")
+    alarms: Alarms = Field(default_factory=Alarms, description="Alarms of CloudWatch.")
     outputs: Outputs = Field(default_factory=Outputs, description="The bucket of pictures and job records.")
 
     @property
     def partition(self) -> str:
         """AWS's partition of the region."""
         return next((name for start, name in PARTITIONS.items() if self.region.startswith(start)), "aws")
+
+    @property
+    def api_image(self) -> str:
+        """The image of the job API."""
+        return self.api.image or f"{self.image_registry}/api:{VERSION}"
 
     @property
     def image_registry(self) -> str:
@@ -270,6 +366,11 @@ class Config(Section):
         listed: dict[Location, Runtime] = {("modelsRuntime", index): runtime for index, runtime in enumerate(given)}
         dynamic = self.dynamic_model_runtime
         return listed | ({("dynamicModelRuntime",): dynamic.runtime} if dynamic.enabled else {})
+
+    @property
+    def cluster_name(self) -> str:
+        """Name of the EKS cluster."""
+        return self.cluster.name or self.stack_name
 
     @property
     def model_bucket(self) -> str:

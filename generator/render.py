@@ -5,6 +5,7 @@ Exit status: 0 when all is well, 1 when --check finds a difference, 2 when a con
 
 import argparse
 import gc
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -113,7 +114,8 @@ def _changes(folders: list[Path], config: Path | None) -> list[tree.Change]:
         raise ConfigError(messages)
     if not folders:
         apis = ROOT / "apps" / "crossplane" / "apis"
-        wanted |= build_shared(_apis(apis))
+        document = json.loads((ROOT / "api" / "openapi.json").read_text(encoding="utf-8"))
+        wanted |= build_shared(_apis(apis), document, _module)
         owned += tree.marked_files(apis.glob("*/composition.yaml"))
     return tree.changes(ROOT, wanted, owned)
 
@@ -136,10 +138,12 @@ def _clusters() -> Iterable[Path]:
 
 def _apis(folder: Path) -> Iterable[Api]:
     for definition in sorted(folder.glob("*/definition.yaml")):
-        script = definition.with_name("compose.py")
-        if script.exists():
-            manifest = yaml.safe_load(definition.read_text(encoding="utf-8"))
-            yield Api(_relative(script.parent), manifest, script.read_text(encoding="utf-8"))
+        if definition.with_name("compose.py").exists():
+            yield Api(_relative(definition.parent), yaml.safe_load(definition.read_text(encoding="utf-8")))
+
+
+def _module(name: str) -> str:
+    return (ROOT / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
 
 
 def _relative(path: Path) -> str:

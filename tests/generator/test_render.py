@@ -5,13 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-from generator.composition import Api, composition
-from generator.tree import yaml_text
 from tests.generator.cases import FIXTURES, ROOT
 
-SOURCES = ("generator", "clusters", "apps/crossplane/apis", "docs/reference.md")
+SOURCES = ("generator", "clusters", "apps/crossplane", "api/openapi.json", "docs/reference.md")
 
 
 @pytest.fixture
@@ -166,24 +163,3 @@ def test_warnings_do_not_fail(checkout: Path) -> None:
     done = render(checkout, str(checkout / "clusters" / "local"))
     assert done.returncode == 0
     assert "warning: clusters/local/config.yaml:4: modelsRuntime[0].type: confyui is read as comfyui\n" in done.stderr
-
-
-def test_the_script_of_a_composition_comes_back_exactly_and_can_be_read() -> None:
-    for folder in sorted((ROOT / "apps" / "crossplane" / "apis").iterdir()):
-        text = (folder / "composition.yaml").read_text()
-        script = (folder / "compose.py").read_text()
-        first, second = yaml.safe_load(text)["spec"]["pipeline"]
-        assert first["input"]["script"] == script
-        assert first["input"]["kind"] == "Script"
-        assert second["functionRef"]["name"] == "crossplane-contrib-function-auto-ready"
-        assert "      script: |\n" in text
-
-
-def test_a_composition_is_of_the_version_that_its_definition_refers_to() -> None:
-    versions = [{"name": "v1alpha1", "referenceable": False}, {"name": "v1", "referenceable": True}]
-    definition = {
-        "metadata": {"name": "darks.example.org"},
-        "spec": {"group": "example.org", "names": {"kind": "Dark"}, "versions": versions},
-    }
-    made = yaml.safe_load(yaml_text(composition(Api("apis/dark", definition, "pass\n")), "x"))
-    assert made["spec"]["compositeTypeRef"] == {"apiVersion": "example.org/v1", "kind": "Dark"}
