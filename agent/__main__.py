@@ -12,21 +12,25 @@ from agent import health, log
 from agent.adapters import adapter
 from agent.finish import Finish
 from agent.health import Pulse
-from agent.inference import Server
+from agent.inference import INTERRUPT_S, Server
 from agent.inputs import Inputs, Limits
 from agent.intake import Intake
 from agent.lease import Keeper
 from agent.metrics import Metrics
 from agent.notice import Notices
-from agent.pipeline import Pipeline, Shutdown
+from agent.pipeline import Pipeline
 from agent.pod import KubernetesPod, Marker
 from agent.progress import Reporter
 from agent.queue import Queue
 from agent.settings import Settings, SettingsError, load
+from agent.shelf import Shelf
+from agent.shutdown import Shutdown
 from agent.store import Store
 from agent.tracing import tracers
 from agent.watch import Watcher, Watchers
 
+# More than there are threads for any one service: none waits for another's connection.
+CONNECTIONS = 40
 # What the last traces are given to be sent, at the end.
 TRACES_S = 2.0
 
@@ -45,6 +49,7 @@ def build(settings: Settings, metrics: Metrics, *watchers: Watcher) -> Pipeline:
             connect_timeout=5,
             read_timeout=read_timeout_s,
             retries={"mode": "standard", "total_max_attempts": attempts},
+            max_pool_connections=CONNECTIONS,
             # Emulators have one host name for all buckets.
             s3={"addressing_style": "path"} if endpoint else {},
         )
@@ -81,12 +86,18 @@ def build(settings: Settings, metrics: Metrics, *watchers: Watcher) -> Pipeline:
         settings=settings,
         queue=queue,
         keeper=keeper,
-        intake=Intake(settings.runtime_name, server_adapter, inputs, store, keeper),
+        intake=Intake(
+            settings.runtime_name,
+            server_adapter,
+            inputs,
+            store,
+            keeper,
+            grace_s=INTERRUPT_S + settings.finish_seconds + settings.visibility_timeout_seconds,
+        ),
         server=Server(
             server_adapter,
             timeout_s=settings.job_timeout_seconds,
             beat=lambda: pipeline.beat("inference"),
-            must_end=shutdown.overdue,
         ),
         finish=Finish(
             settings.runtime_name,
@@ -99,6 +110,7 @@ def build(settings: Settings, metrics: Metrics, *watchers: Watcher) -> Pipeline:
             latest=lambda: shutdown.end,
         ),
         reporter=Reporter(server_adapter, store, notices if settings.exp_callback_when_running else None),
+        shelf=Shelf(settings.affinity_seconds),
         watch=watch,
         pulse=pulse,
         shutdown=shutdown,
@@ -143,6 +155,8 @@ def main() -> int:
             ready=pipeline.ready,
             registry=metrics.registry,
         )
+    for tracer in traces:
+        tracer.start()
     if settings.pod_name and settings.pod_namespace:
         name, namespace = settings.pod_name, settings.pod_namespace
         marker = Marker(lambda: KubernetesPod(name, namespace), lambda: len(pipeline.keeper) > 0)

@@ -1,6 +1,6 @@
 """Why a job did not succeed this time, and what follows from it."""
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 
 class JobError(Exception):
@@ -10,7 +10,10 @@ class JobError(Exception):
         code: A short name that programs can act on; it ends up in the job's result.
         message: One sentence for people, free of secrets; it ends up in the result, and may quote the job.
         detail: What the inference server answered, if it did; it ends up in the result only.
+        status: How the job ended, if this ends it.
     """
+
+    status: ClassVar[Literal["failed", "cancelled", "expired"]] = "failed"
 
     def __init__(self, code: str, message: str, detail: Any = None) -> None:
         super().__init__(message)
@@ -21,6 +24,31 @@ class JobError(Exception):
 
 class PermanentError(JobError):
     """Another attempt would end the same way: the job fails now, and its client is told why."""
+
+
+class CancelledError(PermanentError):
+    """Somebody wanted the job to end."""
+
+    status = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("cancelled", "the job was cancelled")
+
+
+class ExpiredError(PermanentError):
+    """The job was not started in time."""
+
+    status = "expired"
+
+    def __init__(self) -> None:
+        super().__init__("expired", "the job was not started before the time at which it expires")
+
+
+class DeadlineError(PermanentError):
+    """The job was not done in time."""
+
+    def __init__(self) -> None:
+        super().__init__("deadline", "the job was not done before its deadline")
 
 
 class TransientError(JobError):

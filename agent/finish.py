@@ -9,7 +9,7 @@ from agent.errors import JobError, PermanentError
 from agent.lease import Keeper
 from agent.notice import Notices
 from agent.retry import insist
-from agent.store import Store
+from agent.store import Store, json_item
 from agent.watch import Watcher
 from agent.work import Work
 from contract.result import Result, document
@@ -18,7 +18,8 @@ from contract.result import Result, document
 class Finish:
     """Ends jobs: pictures, output document, result (written once), notice, deletion of the message.
 
-    In this order an agent may die between any two steps, and another one goes on.
+    Pictures and document are stored side by side; for the rest each step waits for the one before. In this order an
+    agent may die between any two steps, and another one goes on. Thread-safe.
 
     Args:
         runtime: The runtime's name, for messages that hold no job.
@@ -75,12 +76,15 @@ class Finish:
         began = time.monotonic()
         if work.error:
             ours = outcome.failed(work, work.job, work.error, self._store.bucket)
+            items = [] if work.started_at else outcome.index(work, work.job)
         else:
             output = self._adapter.read(work.request, work.answer)
-            self._store.put_images(outcome.images(work.job, output))
-            work.timings["store"] = time.monotonic() - began
             ours = outcome.succeeded(work, work.job, output, self._store.bucket)
-        self._store.put_json(work.job.document_key, document(ours))
+            items = outcome.images(work.job, output)
+        # The document has the pictures' names, which are known beforehand.
+        self._store.put_all([*items, json_item(work.job.document_key, document(ours))])
+        work.timings["store"] = time.monotonic() - began
+        ours = ours.model_copy(update={"timings": outcome.timings(work)})
         result = self._store.put_result(ours)
         if result != ours:
             self._store.put_json(work.job.document_key, document(result))

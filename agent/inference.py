@@ -9,10 +9,12 @@ import structlog
 
 from agent.adapter import Adapter
 from agent.call import Call
-from agent.errors import DrainedError, JobError, PermanentError, RuntimeLostError
+from agent.errors import JobError, PermanentError, RuntimeLostError
 
 log = structlog.get_logger()
 
+# What a request is given to be on its way before anything else is done: Python does one thing at a time.
+LEAD_S = 0.01
 # How often a running request is looked at for having to be given up; its end is noticed at once.
 TICK_S = 0.25
 # What a server may take to heed an interrupt: a sampling step on a slow machine.
@@ -25,7 +27,6 @@ class Server:
     Args:
         timeout_s: Longest inference.
         beat: Called while a request runs, several times a second.
-        must_end: Returns whether a running request must be given up because the agent stops.
     """
 
     def __init__(
@@ -34,13 +35,11 @@ class Server:
         *,
         timeout_s: float,
         beat: Callable[[], None],
-        must_end: Callable[[], bool],
         interrupt_s: float = INTERRUPT_S,
     ) -> None:
         self._adapter = adapter
         self._timeout_s = timeout_s
         self._beat = beat
-        self._must_end = must_end
         self._interrupt_s = interrupt_s
         self._left_behind: Call[Any] | None = None
         self._reason = ""
@@ -72,25 +71,36 @@ class Server:
             self._reason = str(error)
             log.warning("waiting for the inference server", reason=self._reason)
 
-    def run(self, request: Any) -> Any:
+    def run(
+        self,
+        request: Any,
+        unwanted: Callable[[], JobError | None] = lambda: None,
+        begun: Callable[[], None] = lambda: None,
+    ) -> Any:
         """Return the server's answer to `request`.
+
+        Args:
+            unwanted: Returns why the request must be given up, if it must; asked several times a second.
+            begun: Called when the request is on its way.
 
         Raises:
             PermanentError: With code `timeout` if it took too long, else as the adapter says.
             TransientError: As the adapter says.
             RuntimeLostError: The server is gone; `serving` is clear.
-            DrainedError: The agent stops.
+            JobError: What `unwanted` returned.
         """
         deadline = time.monotonic() + self._timeout_s
         call = Call(lambda: self._adapter.run(request))
+        call.wait(LEAD_S)
+        begun()
         while not call.wait(TICK_S):
             self._beat()
-            if time.monotonic() >= deadline:
+            reason = unwanted()
+            if not reason and time.monotonic() >= deadline:
+                reason = PermanentError("timeout", f"the inference took longer than {self._timeout_s:g} s")
+            if reason:
                 self._give_up(call, request)
-                raise PermanentError("timeout", f"the inference took longer than {self._timeout_s:g} s")
-            if self._must_end():
-                self._give_up(call, request)
-                raise DrainedError
+                raise reason
         try:
             return call.answer()
         except RuntimeLostError as error:

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from agent.adapter import Adapter
-from agent.errors import PermanentError, PostponedError, TransientError
+from agent.errors import CancelledError, PermanentError, PostponedError, TransientError
 from agent.inputs import Inputs
 from agent.lease import Keeper
 from agent.store import Store, error_code
@@ -16,20 +16,29 @@ from contract.job import InvalidJobError, Job, decode, unsound
 
 
 class Intake:
-    """Makes work ready for the GPU."""
+    """Makes work ready for the GPU.
 
-    def __init__(self, runtime: str, adapter: Adapter, inputs: Inputs, store: Store, keeper: Keeper) -> None:
+    Args:
+        runtime: The runtime's name.
+        grace_s: How long after its deadline a job may be held to be put away.
+    """
+
+    def __init__(
+        self, runtime: str, adapter: Adapter, inputs: Inputs, store: Store, keeper: Keeper, *, grace_s: float
+    ) -> None:
         self._runtime = runtime
         self._adapter = adapter
         self._inputs = inputs
         self._store = store
         self._keeper = keeper
+        self._grace_s = grace_s
 
     def prepare(self, work: Work) -> None:
         """Set the job in the message, and its request, or its result if it has ended before.
 
         Raises:
-            PermanentError, TransientError: The job cannot be done, or not now.
+            PermanentError, TransientError: The job cannot be done, or not now, or it is too late for it.
+            CancelledError: Somebody does not want it any more.
             PostponedError: This agent works on the same job already.
             RuntimeLostError: The inference server is gone.
         """
@@ -44,6 +53,9 @@ class Intake:
             work.result = self._store.result(job.key)
             if work.result:
                 return
+            if self._store.is_cancelled(job.key):
+                raise CancelledError
+            self._time(work, job)
             if job.task not in self._adapter.tasks:
                 raise PermanentError("unsupported-task", f"runtime {self._runtime} does not do the task {job.task}")
             began = time.monotonic()
@@ -51,6 +63,17 @@ class Intake:
             work.timings["fetch"] = time.monotonic() - began
         except (BotoCoreError, ClientError) as error:
             raise TransientError("aws-unavailable", f"AWS did not answer: {error}") from error
+
+    def _time(self, work: Work, job: Job) -> None:
+        """Note until when the job may be started and has to be done; raise if that is over."""
+        lead_s = time.monotonic() - datetime.now(UTC).timestamp()
+        if job.expires_at:
+            work.expires = job.expires_at.timestamp() + lead_s
+        if job.deadline:
+            work.deadline = job.deadline.timestamp() + lead_s
+            work.lease.bound(work.deadline + self._grace_s)
+        if late := work.late():
+            raise late
 
     def _content(self, job: Job) -> dict[str, Any]:
         if job.content_ref is None:

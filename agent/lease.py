@@ -1,5 +1,6 @@
 """Leases: which messages are ours, from receive to delete, and the thread that keeps them so."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ class Lease:
         self._clock = clock
         self._received = clock()
         self._until = self._received + visibility_s
+        self._latest = self._received + MAX_HELD_S
 
     @property
     def lost(self) -> bool:
@@ -42,9 +44,13 @@ class Lease:
         if not self.lost:
             self._until = asked_at + seconds
 
+    def bound(self, latest: float) -> None:
+        """Have it held until `latest`, in monotonic seconds, and no longer: by then its job is done with."""
+        self._latest = min(self._latest, latest)
+
     def left_s(self) -> int:
-        """Return for how many seconds SQS will let us hold the message at most."""
-        return int(self._received + MAX_HELD_S - self._clock())
+        """Return for how many seconds we may hold the message at most: SQS has a limit, and so may the job."""
+        return math.floor(self._latest - self._clock())
 
 
 class Keeper:

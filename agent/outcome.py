@@ -7,24 +7,31 @@ from typing import Any
 from agent.adapter import Output
 from agent.errors import JobError
 from agent.queue import Delivery
-from agent.store import media_type
+from agent.store import Item, media_type
 from agent.work import Work
 from contract import keys
 from contract.job import Form, Job
 from contract.result import Failure, Result
 
 
-def images(job: Job, output: Output) -> list[tuple[str, bytes]]:
-    """Return the S3 key and the bytes of each picture of a job, extras last."""
-    return [
-        (job.image_key(number, media_type(data)[0]), data)
-        for number, data in enumerate([*output.images, *output.extras], start=1)
-    ]
+def images(job: Job, output: Output) -> list[Item]:
+    """Return each picture of a job under its key, extras last."""
+    pictures = enumerate([*output.images, *output.extras], start=1)
+    types = ((number, data, *media_type(data)) for number, data in pictures)
+    return [Item(job.image_key(number, extension), data, kind) for number, data, extension, kind in types]
+
+
+def index(work: Work, job: Job) -> list[Item]:
+    """Return what lists a job of an older form; `/v1` lists its own."""
+    created_at = job.created_at or work.lease.delivery.sent_at
+    if job.form is Form.V1 or created_at is None:
+        return []
+    return [Item(keys.index(created_at, job.key), b"", "application/octet-stream")]
 
 
 def succeeded(work: Work, job: Job, output: Output, bucket: str) -> Result:
     """Return the result of a job that made `output`."""
-    urls = [keys.url(bucket, key) for key, _ in images(job, output)]
+    urls = [keys.url(bucket, item.key) for item in images(job, output)]
     pictures = len(output.images)
     return _ended(
         work,
@@ -40,7 +47,7 @@ def succeeded(work: Work, job: Job, output: Output, bucket: str) -> Result:
 
 def failed(work: Work, job: Job, error: JobError, bucket: str) -> Result:
     """Return the result of a job that `error` ended."""
-    return _ended(work, job, bucket, status="failed", failure=_failure(error))
+    return _ended(work, job, bucket, status=error.status, failure=_failure(error))
 
 
 def malformed(delivery: Delivery, error: JobError, runtime: str) -> Result:
@@ -77,9 +84,14 @@ def _ended(work: Work, job: Job, bucket: str, **fields: Any) -> Result:
         created_at=job.created_at or delivery.sent_at,
         started_at=work.started_at,
         finished_at=datetime.now(UTC),
-        timings={step: round(seconds, 3) for step, seconds in work.timings.items()},
+        timings=timings(work),
         **fields,
     )
+
+
+def timings(work: Work) -> dict[str, float]:
+    """Return the seconds by step so far, as they are told."""
+    return {step: round(seconds, 3) for step, seconds in work.timings.items()}
 
 
 def _failure(error: JobError) -> Failure:

@@ -1,21 +1,22 @@
-"""The pipeline: three threads that hand jobs on, so that the GPU never waits for AWS.
+"""The pipeline: threads that hand jobs on, so that the GPU never waits for AWS.
 
-intake: receive, parse, fetch inputs -> inference -> finish: store, notify, delete
+intake: receive, parse, fetch inputs -> shelf -> inference -> finish: store, notify, delete
 """
 
 import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from random import randint
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from agent.errors import (
+    CancelledError,
     DrainedError,
     JobError,
     LeaseLostError,
@@ -29,18 +30,23 @@ from agent.health import Pulse
 from agent.inference import Server
 from agent.intake import Intake, waited_s
 from agent.lease import Keeper
+from agent.outcome import index
 from agent.progress import Inference, Reporter
 from agent.queue import Delivery, Queue
 from agent.retry import backoff_s
 from agent.settings import Settings
+from agent.shelf import Shelf
+from agent.shutdown import Shutdown
 from agent.watch import Watcher
 from agent.work import Work
 from contract.result import Result
 
 log = structlog.get_logger()
 
-# How many finished jobs may wait for AWS before the GPU has to.
-FINISH_BACKLOG = 2
+# How many jobs that left the GPU may wait to be put away, besides those that are being put away, before the GPU waits.
+FINISH_BACKLOG = 1
+# Decoding a job's answer can wait for so long for the next job to be on its way to the GPU.
+HEAD_START_S = 0.05
 # How soon a stage notices what happens elsewhere; work itself is noticed at once.
 POLL_S = 1.0
 RECEIVE_AGAIN_S = 5.0
@@ -50,39 +56,6 @@ PREPARE_S = 5.0
 STALL_S = 120.0
 # What a renewal may take that fails by its time-outs, behind a release or deletion that does so, too.
 RENEWAL_S = 60.0
-
-
-class Shutdown:
-    """When the agent has to stop. Thread-safe.
-
-    Args:
-        drain_s: What a running job is given to end.
-        finish_s: What all jobs that ended are given after that, together, to be stored and told.
-
-    Attributes:
-        end: When everything must be over, in monotonic seconds.
-    """
-
-    def __init__(self, drain_s: float, finish_s: float) -> None:
-        self._drain_s = drain_s
-        self._finish_s = finish_s
-        self._drained = self.end = float("inf")
-        self.requested = threading.Event()
-
-    def request(self) -> None:
-        """Begin to stop: start nothing, and end what runs within the drain time."""
-        if not self.requested.is_set():
-            self._drained = time.monotonic() + self._drain_s
-            self.end = self._drained + self._finish_s
-            self.requested.set()
-
-    def overdue(self) -> bool:
-        """Return whether the drain time is over."""
-        return time.monotonic() >= self._drained
-
-    def left_s(self) -> float:
-        """Return how many seconds are left until everything must be over."""
-        return max(self.end - time.monotonic(), 0)
 
 
 @dataclass
@@ -96,6 +69,7 @@ class Pipeline:
     server: Server
     finish: Finish
     reporter: Reporter
+    shelf: Shelf
     watch: Watcher
     pulse: Pulse
     shutdown: Shutdown
@@ -103,7 +77,11 @@ class Pipeline:
     def __post_init__(self) -> None:
         # A message takes a place from before it is received until it has left the GPU, or will not get there.
         self._places = threading.Semaphore(self.settings.prefetch + 1)
-        self._prepared: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        # The affinity of what the server did last: nobody else has it load anything.
+        self._loaded: str | None = None
+        # Clear while the next request is about to go out, and Python should do nothing else.
+        self._asked = threading.Event()
+        self._asked.set()
         self._done: queue.Queue[Work | None] = queue.Queue(FINISH_BACKLOG)
         self._died = threading.Event()
 
@@ -116,20 +94,24 @@ class Pipeline:
         released = threading.Event()
         self._start("leases", lambda: self.keeper.run(released, self._beat_leases))
         self._start("progress", self.reporter.run)
-        intake = self._start("intake", self._take_in)
+        intake = self._start_all("intake", self._take_in, max(self.settings.prefetch, 1))
         inference = self._start("inference", self._infer)
-        finish = self._start("finish", self._finish)
+        finish = self._start_all("finish", self._finish, self.settings.finishers)
         self.shutdown.requested.wait()
         if not self._died.is_set():
             log.info("draining")
-            self._release_prepared(DrainedError())  # now, not when the running job has ended
-            # A long poll is waited for: a message that it is given after our end would be hidden for nothing.
-            intake.join(min(self.settings.receive_wait_seconds + PREPARE_S, self.shutdown.left_s()))
-            self._release_prepared(DrainedError())  # what came in meanwhile
+            self._release_shelf(DrainedError())  # now, not when the running job has ended
+            # Long polls are waited for: a message that is given to one after our end would be hidden for nothing.
+            polled = time.monotonic() + min(self.settings.receive_wait_seconds + PREPARE_S, self.shutdown.left_s())
+            for thread in intake:
+                thread.join(max(polled - time.monotonic(), 0))
+            self._release_shelf(DrainedError())  # what came in meanwhile
             inference.join(self.shutdown.left_s())
-            self._hand_on(None)
+            for _ in finish:
+                self._hand_on(None)
             # A job may be left at any step of finishing: whoever gets its message next goes on.
-            finish.join(self.shutdown.left_s())
+            for thread in finish:
+                thread.join(self.shutdown.left_s())
         self.reporter.stop()
         self.keeper.release_all()
         released.set()
@@ -141,6 +123,9 @@ class Pipeline:
 
     def _beat_leases(self) -> None:
         self.pulse.beat("leases", self.settings.visibility_timeout_seconds / 3 + RENEWAL_S)
+
+    def _start_all(self, name: str, target: Callable[[str], None], count: int) -> list[threading.Thread]:
+        return [self._start(own, partial(target, own)) for own in (f"{name}-{n}" for n in range(1, count + 1))]
 
     def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
         def run() -> None:
@@ -159,9 +144,9 @@ class Pipeline:
 
     # --- intake
 
-    def _take_in(self) -> None:
+    def _take_in(self, thread: str) -> None:
         while not self.shutdown.requested.is_set():
-            self.beat("intake")
+            self.beat(thread)
             if not self.server.serving.wait(POLL_S) or not self._places.acquire(timeout=POLL_S):
                 continue
             delivery = self._receive()
@@ -200,7 +185,7 @@ class Pipeline:
             self._hand_on(work)
             return False
         self.watch.prepared(work)
-        self._prepared.put(work)
+        self.shelf.put(work)
         return True
 
     # --- inference
@@ -209,61 +194,75 @@ class Pipeline:
         while not self.shutdown.requested.is_set():
             self.beat("inference")
             if not self.server.serving.is_set() and not self.server.look(self.shutdown.requested.is_set):
-                self._release_prepared(RuntimeLostError("runtime-lost", "the inference server is gone"))
+                self._release_shelf(RuntimeLostError("runtime-lost", "the inference server is gone"))
                 self.shutdown.requested.wait(POLL_S)
-                continue
-            try:
-                work = self._prepared.get(timeout=POLL_S)
-            except queue.Empty:
-                continue
-            self._develop(work)
-        self._release_prepared(DrainedError())
+            elif work := self.shelf.take(self._loaded, POLL_S):
+                self._develop(work)
+        self._release_shelf(DrainedError())
 
     def _develop(self, work: Work) -> None:
         """Have the inference server do the job, and hand it on."""
-        job = work.job
-        if job is None or work.lease.lost or self.shutdown.requested.is_set():
-            self._give_back(work, LeaseLostError() if work.lease.lost else DrainedError())
-            self._places.release()
-            return
+        if work.lease.lost:
+            work.error = LeaseLostError()
+        elif self.shutdown.requested.is_set():
+            work.error = DrainedError()
+        elif not (late := work.late()):
+            self._run(work)
+        else:
+            work.error = late
+        self._places.release()
+        self._hand_on(work)
+
+    def _run(self, work: Work) -> None:
+        assert work.job  # noqa: S101 - only work that was prepared comes here
         began = time.monotonic()
         work.started_at = datetime.now(UTC)
         work.timings["queue"] = waited_s(work)
-        inference = Inference(job, work.lease.delivery.attempt, work.started_at)
-        self.reporter.started(inference)
+        listed = index(work, work.job)
+        inference = Inference(work.job, work.lease.delivery.attempt, work.started_at, listed)
+
+        def unwanted() -> JobError | None:
+            if inference.cancelled.is_set():
+                return CancelledError()
+            return work.late() or (DrainedError() if self.shutdown.overdue() else None)
+
+        def begun() -> None:
+            self.reporter.started(inference)
+            self._asked.set()
+
         self.watch.started(work)
-        failure: JobError | None = None
         try:
-            work.answer = self.server.run(work.request)
+            work.answer = self.server.run(work.request, unwanted, begun)
+            self._loaded = work.affinity or self._loaded
         except Exception as error:  # noqa: BLE001 - a message must not end the agent
-            failure = _job_error(error, work)
+            work.error = _job_error(error, work)
         inference.ended.set()
         work.timings["inference"] = time.monotonic() - began
-        self.watch.inferred(work, failure)
-        self._places.release()
-        if failure:
-            self._settle(work, failure)
-        else:
-            self._hand_on(work)
+        self.watch.inferred(work, work.error)
+        if self.shelf:
+            self._asked.clear()
 
-    def _release_prepared(self, reason: JobError) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self._settle(self._prepared.get_nowait(), reason)
-                self._places.release()
+    def _release_shelf(self, reason: JobError) -> None:
+        for work in self.shelf.clear():
+            self._places.release()
+            self._settle(work, reason)
 
     # --- finish
 
-    def _finish(self) -> None:
+    def _finish(self, thread: str) -> None:
         while True:
-            self.beat("finish")
+            self.beat(thread)
             try:
                 work = self._done.get(timeout=POLL_S)
             except queue.Empty:
                 continue
             if work is None:
                 return
-            self._end(work)
+            self._asked.wait(HEAD_START_S)
+            if work.error and not self._terminal(work, work.error):
+                self._give_back(work, work.error)
+            else:
+                self._end(work)
 
     def _end(self, work: Work) -> None:
         try:

@@ -1,8 +1,8 @@
-"""Progress: tells whoever looks that a job has started and how far it is, without ever holding the job up."""
+"""Progress: tells that a job has started and how far it is, and hears that it is to end, without holding it up."""
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ import structlog
 
 from agent.adapter import Adapter
 from agent.notice import Notices
-from agent.store import Store
+from agent.store import Item, Store, json_item
 from contract import keys
 from contract.job import Job
 
@@ -21,16 +21,26 @@ INTERVAL_S = 1.0
 
 @dataclass(frozen=True)
 class Inference:
-    """A job on the GPU; `ended` is set when it has left it."""
+    """A job on the GPU.
+
+    Attributes:
+        listed: What lists the job, where that is our task.
+        ended: Set when it has left the GPU.
+        cancelled: Set when somebody wants it to leave.
+    """
 
     job: Job
     attempt: int
     started_at: datetime
+    listed: Sequence[Item] = ()
     ended: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 class Reporter:
-    """Writes `started.json` and `progress.json` and sends the notice that a job runs, all in a thread of its own.
+    """Writes `started.json` and `progress.json`, sends the notice that a job runs, and looks whether it is cancelled.
+
+    All that is done in a thread of its own.
 
     Args:
         notices: Where starts are told, or None for nowhere.
@@ -59,6 +69,7 @@ class Reporter:
         while inference := self._started.get():
             self._try(self._begin, inference)
             while not inference.ended.wait(self._interval_s):
+                self._try(self._look, inference)
                 self._try(self._report, inference)
 
     def _begin(self, inference: Inference) -> None:
@@ -72,7 +83,11 @@ class Reporter:
             "runtime": job.runtime,
             "task": job.task,
         }
-        self._store.put_json(keys.record(job.key, keys.STARTED), document)
+        self._store.put_all([*inference.listed, json_item(keys.record(job.key, keys.STARTED), document)])
+
+    def _look(self, inference: Inference) -> None:
+        if not inference.cancelled.is_set() and self._store.is_cancelled(inference.job.key):
+            inference.cancelled.set()
 
     def _report(self, inference: Inference) -> None:
         progress = self._adapter.progress()

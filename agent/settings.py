@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         5, ge=0, le=900, description="Longest wait before the second attempt; doubles with each, to 15 minutes."
     )
     prefetch: int = Field(1, ge=0, le=8, description="Jobs made ready while another is on the GPU.")
+    affinity_seconds: float = Field(
+        30, ge=0, description="For how long a ready job may be passed over by others whose model is loaded already."
+    )
+    finishers: int = Field(3, ge=1, le=16, description="Jobs put away at the same time while another is on the GPU.")
     job_timeout_seconds: float = Field(600, gt=0, description="Longest inference; then it is interrupted and fails.")
     finish_seconds: float = Field(300, gt=0, description="How long a finished job's result is offered to AWS.")
     drain_seconds: float = Field(90, ge=0, description="What a running job is given to end when the agent must stop.")

@@ -1,7 +1,9 @@
 """The output bucket: pictures, output documents and job records."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -22,7 +24,7 @@ _MAGIC = [
     (4, b"ftyp", ".mp4", "video/mp4"),
     (0, b"\x1a\x45\xdf\xa3", ".webm", "video/webm"),
 ]
-_PARALLEL_UPLOADS = 4
+_PARALLEL_UPLOADS = 8
 
 
 def media_type(data: bytes) -> tuple[str, str]:
@@ -38,11 +40,26 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+@dataclass(frozen=True)
+class Item:
+    """What is to be stored under a key."""
+
+    key: str
+    body: bytes
+    content_type: str
+
+
+def json_item(key: str, document: Any) -> Item:
+    """Return `document` as it is stored as JSON."""
+    return Item(key, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(), _JSON)
+
+
 class Store:
-    """The bucket; every method raises botocore's errors."""
+    """The bucket; every method raises botocore's errors. Thread-safe."""
 
     def __init__(self, s3: "S3Client", bucket: str) -> None:
         self._s3 = s3
+        self._uploads = ThreadPoolExecutor(_PARALLEL_UPLOADS, thread_name_prefix="upload")
         self.bucket = bucket
 
     def result(self, key: str) -> Result | None:
@@ -74,15 +91,24 @@ class Store:
             return existing
         return result
 
-    def put_images(self, images: list[tuple[str, bytes]]) -> None:
-        """Store pictures under their keys."""
-        with ThreadPoolExecutor(min(_PARALLEL_UPLOADS, len(images) or 1)) as pool:
-            for _ in pool.map(lambda image: self._put(image[0], image[1], media_type(image[1])[1]), images):
-                pass
+    def is_cancelled(self, key: str) -> bool:
+        """Return whether somebody wants the job `key` to end."""
+        try:
+            self._s3.head_object(Bucket=self.bucket, Key=keys.record(key, keys.CANCEL))
+        except ClientError as error:
+            if error_code(error) not in {"404", "NoSuchKey"}:
+                raise
+            return False
+        return True
+
+    def put_all(self, items: Sequence[Item]) -> None:
+        """Store everything, side by side; all have been tried when one has failed."""
+        for upload in wait([self._uploads.submit(self.put, item) for item in items]).done:
+            upload.result()
 
     def put_json(self, key: str, document: Any) -> None:
         """Store `document` as JSON."""
-        self._put(key, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(), _JSON)
+        self.put(json_item(key, document))
 
     def read_json(self, key: str) -> Any:
         """Return the JSON stored under `key`.
@@ -92,5 +118,6 @@ class Store:
         """
         return json.loads(self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
 
-    def _put(self, key: str, body: bytes, content_type: str) -> None:
-        self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+    def put(self, item: Item) -> None:
+        """Store one thing."""
+        self._s3.put_object(Bucket=self.bucket, Key=item.key, Body=item.body, ContentType=item.content_type)

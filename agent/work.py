@@ -1,10 +1,12 @@
 """A job on its way through the pipeline."""
 
+import math
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from agent.errors import JobError
+from agent.errors import DeadlineError, ExpiredError, JobError
 from agent.lease import Lease
 from contract.job import Job
 from contract.result import Result
@@ -21,6 +23,9 @@ class Work:
         answer: What the inference server said.
         error: Why there is no answer.
         result: The result of an earlier attempt, found stored.
+        expires: When it must have been started, and
+        deadline: when it must be done, in monotonic seconds: from then on no clock that is set can move them.
+        started_at: When it came to the GPU.
         timings: Seconds by step.
     """
 
@@ -30,8 +35,23 @@ class Work:
     answer: Any = None
     error: JobError | None = None
     result: Result | None = None
+    expires: float = math.inf
+    deadline: float = math.inf
     started_at: datetime | None = None
     timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def affinity(self) -> str | None:
+        """What the server needs to have loaded for it, or None for whatever it has; a name of the adapter's."""
+        affinity: str | None = getattr(self.request, "affinity", None)
+        return affinity
+
+    def late(self) -> JobError | None:
+        """Return why it is too late for this job by now, or None."""
+        now = time.monotonic()
+        if self.started_at is None and now >= self.expires:
+            return ExpiredError()
+        return DeadlineError() if now >= self.deadline else None
 
     @property
     def log_keys(self) -> dict[str, Any]:

@@ -56,21 +56,20 @@ def test_agent_killed_while_a_job_runs_leaves_it_to_the_next_one(stage: Stage, s
     assert second.popen.wait(30) == 0
 
 
-@pytest.mark.parametrize("step", ["images", "document", "result", "notice"])
+@pytest.mark.parametrize("step", ["pictures", "result", "notice"])
 def test_agent_that_dies_after_any_step_of_finishing_leaves_one_result(
     stage: Stage, start: Start, webui: WebUI, step: str
 ) -> None:
     def die_after_step(pipeline: Pipeline) -> None:
         owner, name = {
-            "images": (pipeline.finish._store, "put_images"),
-            "document": (pipeline.finish._store, "put_json"),
+            "pictures": (pipeline.finish._store, "put_all"),
             "result": (pipeline.finish._store, "put_result"),
             "notice": (pipeline.finish._notices, "ended"),
         }[step]
         real = getattr(owner, name)
 
-        def dying(*arguments: Any) -> Any:
-            real(*arguments)
+        def dying(*arguments: Any, **named: Any) -> Any:
+            real(*arguments, **named)
             # As if the process had been killed: nothing is released, deleted or renewed any more.
             pipeline.keeper._leases.clear()
             pipeline.keeper.release = lambda *_: False  # type: ignore[method-assign]
@@ -244,11 +243,11 @@ def test_aws_that_hangs_does_not_hold_up_the_end(stage: Stage, start: Start, web
     hangs, goes_on = threading.Event(), threading.Event()
 
     def hang(pipeline: Pipeline) -> None:
-        def put_images(images: Any) -> None:
+        def put_all(items: Any) -> None:
             hangs.set()
             goes_on.wait()
 
-        pipeline.finish._store.put_images = put_images  # type: ignore[method-assign]
+        pipeline.finish._store.put_all = put_all  # type: ignore[method-assign]
 
     stage.send(job())
     agent = start(hang, visibility_timeout_seconds=600, drain_seconds=1, finish_seconds=1)
@@ -293,7 +292,7 @@ def test_job_whose_message_was_lost_while_it_waited_is_dropped_and_told_so(
     agent = start(visibility_timeout_seconds=600)
     eventually(lambda: webui.asked, "the start")
     stage.send(job("waiting"))
-    eventually(lambda: not agent.pipeline._prepared.empty(), "the next one")
+    eventually(lambda: agent.pipeline.shelf, "the next one")
     (lease,) = [lease for lease in agent.pipeline.keeper._leases if lease.key == "waiting"]
     with capture_logs() as logged:
         lease.lose()
@@ -368,7 +367,7 @@ def test_next_jobs_inputs_are_fetched_while_a_job_is_on_the_gpu(stage: Stage, st
     url = f"s3://{stage.bucket}/in/a.png"
     content = {"prompt": "p", "init_images": [url], "seed": 1}
     stage.send(encode(Job("second", RUNTIME, Task.IMAGE_TO_IMAGE, content, form=Form.V1)))
-    eventually(lambda: fetched == [url] and not agent.pipeline._prepared.empty(), "the second job's inputs")
+    eventually(lambda: fetched == [url] and agent.pipeline.shelf, "the second job's inputs")
     assert webui.asked == ["POST txt2img"], "the first is still on the GPU"
     assert stage.results() == []
     webui.held.set()
@@ -379,15 +378,17 @@ def test_job_is_inferred_while_the_one_before_is_being_stored(stage: Stage, star
     order: list[str] = []
 
     def slow(pipeline: Pipeline) -> None:
-        real = pipeline.finish._store.put_images
+        real = pipeline.finish._store.put_all
 
-        def put_images(images: Any) -> None:
+        def put_all(items: Any) -> None:
+            if len(items) == 1:  # the start of a job
+                return real(items)
             order.append("stores")
             # Goes on only when the next job has come to the GPU: in a row this would wait for ever.
             eventually(lambda: len(webui.asked) == 2, "the next inference")
-            real(images)
+            return real(items)
 
-        pipeline.finish._store.put_images = put_images  # type: ignore[method-assign]
+        pipeline.finish._store.put_all = put_all  # type: ignore[method-assign]
 
     stage.send(job("first"))
     stage.send(job("second"))
