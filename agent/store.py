@@ -21,14 +21,23 @@ _MAGIC = [
     (0, b"\xff\xd8\xff", ".jpg", "image/jpeg"),
     (0, b"GIF8", ".gif", "image/gif"),
     (8, b"WEBP", ".webp", "image/webp"),
+    (4, b"ftypavif", ".avif", "image/avif"),
+    (4, b"ftypqt", ".mov", "video/quicktime"),
+    (4, b"ftypM4A", ".m4a", "audio/mp4"),
     (4, b"ftyp", ".mp4", "video/mp4"),
     (0, b"\x1a\x45\xdf\xa3", ".webm", "video/webm"),
+    (0, b"fLaC", ".flac", "audio/flac"),
+    (0, b"OggS", ".ogg", "audio/ogg"),
+    (0, b"ID3", ".mp3", "audio/mpeg"),
+    (0, b"\xff\xfb", ".mp3", "audio/mpeg"),
+    (8, b"WAVE", ".wav", "audio/wav"),
+    (0, b"glTF", ".glb", "model/gltf-binary"),
 ]
 _PARALLEL_UPLOADS = 8
 
 
 def media_type(data: bytes) -> tuple[str, str]:
-    """Return the file name extension and the content type of a picture or video, told from its first bytes."""
+    """Return the file name extension and the content type of a picture, film or sound, told from its first bytes."""
     for start, magic, extension, content_type in _MAGIC:
         if data.startswith(magic, start):
             return extension, content_type
