@@ -182,6 +182,7 @@ def _list_endpoints(cluster: LocalCluster, run: Path) -> None:
         table.add_row(name, url)
     table.add_row("logs, pictures", str(run))
     console.print(table)
+    console.print(Text.assemble(("not run here:", "yellow"), f" {', '.join(cluster.not_run)}"))
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

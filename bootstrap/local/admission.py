@@ -44,13 +44,16 @@ class Admission:
         definition = self._schemas[claim["kind"]]
         schema = _closed(definition)
         spec = {"spec": _defaulted(claim.get("spec", {}), schema["properties"]["spec"])}
-        errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(spec), key=lambda error: error.json_path)
+        # Of metadata, definitions may limit the name and nothing else.
+        name = {"metadata": {"name": claim["metadata"]["name"]}} if "metadata" in schema["properties"] else {}
+        checked = jsonschema.Draft202012Validator(schema).iter_errors(name | spec)
+        errors = sorted(checked, key=lambda error: error.json_path)
         problems = [f"{error.json_path[2:]}: {error.message}" for error in errors]
         if before:
             problems += _changed(definition["properties"]["spec"], before["spec"], spec["spec"], "spec")
         if problems:
-            name = f"{claim['kind']} {claim['metadata'].get('namespace')}/{claim['metadata'].get('name')}"
-            raise InvalidClaimError("; ".join(f"{name}: {problem}" for problem in problems))
+            who = f"{claim['kind']} {claim['metadata'].get('namespace')}/{claim['metadata'].get('name')}"
+            raise InvalidClaimError("; ".join(f"{who}: {problem}" for problem in problems))
         return claim | spec
 
 

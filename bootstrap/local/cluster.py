@@ -74,6 +74,11 @@ class LocalCluster:
         return found
 
     @property
+    def not_run(self) -> list[str]:
+        """What the claims ask for that is not run on this machine, in words."""
+        return self._reconciler.not_run
+
+    @property
     def api(self) -> str:
         """Where the job API is."""
         return self._url(API)

@@ -8,7 +8,7 @@ from crossplane.function.proto.v1 import run_function_pb2 as fnv1
 
 from bootstrap.local.admission import Admission, InvalidClaimError
 from bootstrap.local.compositions import CompositionError, Compositions
-from bootstrap.local.provider import Lookup, NotAppliedError, Provider
+from bootstrap.local.provider import NOT_RUN, Lookup, NotAppliedError, Provider, service
 
 Manifest = dict[str, Any]
 Identity = tuple[str, str, str]  # kind, namespace, name
@@ -104,6 +104,12 @@ class Reconciler:
             if its_kind == kind and name in {None, its_name}
         ]
         return found[0] if found else {}
+
+    @property
+    def not_run(self) -> list[str]:
+        """What the claims ask for that is not made here, in words."""
+        asked = {service(each) for composed in self._composed.values() for each in composed.resources.values()}
+        return [words for name, words in NOT_RUN.items() if name in asked]
 
     def config_map(self, name: str) -> dict[str, str] | None:
         """Return the data of the composed ConfigMap `name`, once it is there."""

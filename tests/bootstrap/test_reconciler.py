@@ -41,7 +41,7 @@ def claims(repository: Path) -> Callable[..., list[Manifest]]:
         api = yaml.safe_load((apis / "inferenceapi" / "example.yaml").read_text())
         api["metadata"]["name"] = name
         table = [{"name": runtime, "namespace": "default", "type": "sdwebui", "dynamic": True} for runtime in runtimes]
-        api["spec"] = {"region": REGION, "accountId": ACCOUNT_ID, "runtimes": table, **api_spec}
+        api["spec"] |= {"region": REGION, "accountId": ACCOUNT_ID, "outputs": {}, "runtimes": table, **api_spec}
         made = [api]
         for runtime in runtimes:
             one = yaml.safe_load((apis / "inferenceruntime" / "example.yaml").read_text())
@@ -116,7 +116,8 @@ def test_a_removed_runtime_takes_its_queues_with_it_and_leaves_the_others(
     subscriptions = aws.client("sns").list_subscriptions_by_topic(TopicArn=api["inputTopicArn"])["Subscriptions"]
     assert [subscription["Endpoint"].rsplit(":", 1)[1] for subscription in subscriptions] == [f"{prefix}one"]
     table = aws.client("s3").get_object(Bucket=api["configBucket"], Key="runtimes.json")["Body"].read()
-    assert json.loads(table) == [{"name": "one", "type": "sdwebui", "dynamic": True}]
+    url = reconciler.status("InferenceRuntime", "one")["queueUrl"]
+    assert json.loads(table) == [{"name": "one", "type": "sdwebui", "dynamic": True, "queueUrl": url}]
 
 
 @pytest.mark.parametrize(("policy", "left"), [("Retain", True), ("Delete", False)])
@@ -129,6 +130,43 @@ def test_deleting_the_api_leaves_pictures_unless_told_otherwise(
     reconciler.reconcile([])
     names = {found["Name"] for found in aws.client("s3").list_buckets()["Buckets"]}
     assert (bucket in names) is left
+
+
+def test_the_end_of_a_job_that_names_a_webhook_waits_for_its_delivery_and_no_other_does(
+    aws: Aws, reconciler: Reconciler, claims: Callable[..., list[Manifest]]
+) -> None:
+    reconciler.reconcile(claims())
+    api = reconciler.status("InferenceAPI")
+    told = {"webhook": {"DataType": "String", "StringValue": "true"}}
+    for message, attributes in (("with", told), ("without", {})):
+        aws.client("sns").publish(TopicArn=api["outputTopicArn"], Message=message, MessageAttributes=attributes)
+    received = aws.client("sqs").receive_message(QueueUrl=api["webhookQueueUrl"], MaxNumberOfMessages=10)
+    assert [json.loads(found["Body"])["Message"] for found in received["Messages"]] == ["with"]
+
+
+def test_what_is_asked_for_and_not_made_here_is_named(
+    reconciler: Reconciler, claims: Callable[..., list[Manifest]]
+) -> None:
+    assert reconciler.not_run == []
+    reconciler.reconcile(claims("one"))
+    assert [words.partition(" (")[0] for words in reconciler.not_run] == [
+        "API Gateway",
+        "X-Ray and Secrets Manager",
+        "alarms",
+        "CloudWatch Logs",
+        "pod identity",
+        "IAM",
+        "Lambda",
+    ]
+
+
+def test_a_name_that_is_too_long_for_buckets_is_refused(
+    reconciler: Reconciler, claims: Callable[..., list[Manifest]]
+) -> None:
+    (api,) = claims()
+    api["metadata"]["name"] = "a" * 25
+    with pytest.raises(InvalidClaimError, match=r"metadata\.name: 'a+' is too long"):
+        reconciler.reconcile([api])
 
 
 def test_a_claim_that_its_definition_refuses_changes_nothing_and_names_every_problem(

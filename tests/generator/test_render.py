@@ -8,7 +8,7 @@ import pytest
 
 from tests.generator.cases import FIXTURES, ROOT
 
-SOURCES = ("generator", "clusters", "apps/crossplane", "api/openapi.json", "docs/reference.md")
+SOURCES = ("generator", "clusters", "apps/crossplane", "api/openapi.json", "runtimes/chart", "docs/reference.md")
 
 
 @pytest.fixture
