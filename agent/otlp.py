@@ -30,12 +30,16 @@ class Collector:
         self._tracer = provider.get_tracer("agent")
         self._propagator = AwsXRayPropagator()
 
-    def __call__(self, trace: Trace) -> None:
+    def send(self, trace: Trace) -> None:
         """Send a trace, in one request; raises `OSError` when the collector does not take it."""
         self._spans.clear()
         self._end(trace)
         if self._exporter.export(self._spans.get_finished_spans()) is not SpanExportResult.SUCCESS:
             raise OSError("the collector did not take it")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def _end(self, trace: Trace) -> None:
         header = trace.sender.header if trace.sender else ""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 from typing_extensions import override
@@ -105,8 +106,14 @@ class Trace:
         self.ended = now
 
 
-# Sends a trace somewhere; raises whatever goes wrong.
-Export = Callable[[Trace], None]
+class Exporter(Protocol):
+    """Where traces go. Every method raises whatever goes wrong."""
+
+    def send(self, trace: Trace) -> None:
+        """Send a trace."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
 
 
 def sender(header: str) -> tuple[Sender | None, bool]:
@@ -128,13 +135,16 @@ class Tracer(Watcher):
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, connect: Callable[[], Export], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, connect: Callable[[], Exporter], clock: Callable[[], float] = time.time) -> None:
         self._connect = connect
         self._clock = clock
         self._traces: dict[Lease, Trace] = {}
         self._complete: queue.Queue[Trace | None] = queue.Queue(BACKLOG)
         self._warned = False
         self._thread = threading.Thread(target=self._send, name="traces", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
         self._thread.start()
 
     @override
@@ -216,16 +226,18 @@ class Tracer(Watcher):
             self._warn("more traces than can be sent; the newest are dropped")
 
     def _send(self) -> None:
-        export: Export | None = None
+        exporter: Exporter | None = None
         while (trace := self._complete.get()) is not None:
             try:
-                export = export or self._connect()
-                export(trace)
+                exporter = exporter or self._connect()
+                exporter.send(trace)
             except Exception as error:  # noqa: BLE001 - of whatever kind, no job may feel it
-                export = None
                 self._warn(f"{type(error).__name__}: {error}")
+                _let_go(exporter)
+                exporter = None
             else:
                 self._warned = False
+        _let_go(exporter)
 
     def _warn(self, reason: str) -> None:
         """Warn once, until a trace is sent again."""
@@ -234,15 +246,21 @@ class Tracer(Watcher):
             log.warning("trace not sent", reason=reason[:300])
 
 
+def _let_go(exporter: Exporter | None) -> None:
+    with suppress(Exception):
+        if exporter:
+            exporter.close()
+
+
 def tracers(settings: Settings) -> list[Tracer]:
     """Return the tracer that the settings ask for, if they do."""
 
-    def xray() -> Export:
+    def xray() -> Exporter:
         from agent.xray import Daemon
 
         return Daemon(settings.aws_xray_daemon_address)
 
-    def otlp() -> Export:
+    def otlp() -> Exporter:
         from agent.otlp import Collector
 
         return Collector()

@@ -28,9 +28,13 @@ class Daemon:
         self._socket = socket.socket(family, kind)
         self._socket.connect(where)  # so that we hear when nobody listens
 
-    def __call__(self, trace: Trace) -> None:
+    def send(self, trace: Trace) -> None:
         """Send a trace; raises `OSError` if nobody listened to the one before."""
         self._socket.send(_HEADER + json.dumps(segment(trace)).encode())
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
 
 
 def segment(trace: Trace) -> dict[str, Any]:
