@@ -1,6 +1,6 @@
 {{/*
-Where the models are: claim (of people's own), volume (of theirs, or of a storage class), efs, s3, or none, when
-the server has what its image has.
+Where the models are: claim (of people's own), volume (of theirs), class (a claim for a volume to be made),
+efs, s3, or none, when the server has what its image has.
 */}}
 {{- define "runtime.models" -}}
 {{- with .Values.runtime.persistence }}
@@ -10,7 +10,7 @@ the server has what its image has.
 {{- else if .efs.fileSystemId }}efs
 {{- else if and .storageClass (ne .storageClass "-") }}class
 {{- else if and .s3.enabled .s3.modelBucket }}s3
-{{- else if .storageClass }}class
+{{- else if .storageClass }}volume
 {{- else }}none
 {{- end }}
 {{- end }}
