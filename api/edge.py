@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.gate import KEY_NAME
 from api.problem import Problem
 
 log = structlog.get_logger()
@@ -61,6 +62,7 @@ class Edge:
                 route=getattr(scope.get("route"), "path", None),
                 status=status,
                 seconds=round(time.perf_counter() - started, 4),
+                **({"key": scope[KEY_NAME]} if KEY_NAME in scope else {}),
             )
 
 
