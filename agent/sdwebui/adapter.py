@@ -50,6 +50,11 @@ class Request:
     model: Model | None = None
     expected: int | None = None
 
+    @property
+    def affinity(self) -> str | None:
+        """The model, by which requests are put together."""
+        return self.model.title if self.model else None
+
 
 class SdWebui:
     """The web UI at `API_BASE_URL`."""
