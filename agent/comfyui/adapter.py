@@ -120,6 +120,7 @@ class ComfyUI:
             with self._guard:  # an interrupt that is on its way is waited for
                 self._running = None
             self._progress = None
+            self._events.close()
 
     def read(self, request: Request, answer: Ended) -> Output:
         """Return the files that the workflow made."""
