@@ -1,29 +1,15 @@
 from fastapi import FastAPI, Request, Response
 
-from api import jobs, legacy, openapi, pages, problem
+from api import jobs, legacy, openapi, pages, problem, uploads
 from api.aws import Clients
 from api.edge import Edge
-from api.jobs import Desk
-from api.publisher import Publisher
-from api.record import Records
-from api.runtimes import RoutingTable
+from api.service import assemble
 from api.settings import Settings
-from api.state import States
 
 
 def create_app(settings: Settings, clients: Clients) -> FastAPI:
     """Return the API, wired to the given AWS clients."""
-    bucket = settings.s3_output_bucket
-    table = RoutingTable(
-        clients,
-        settings.runtimes_bucket,
-        settings.runtimes_key,
-        settings.runtimes_refresh_seconds,
-    )
-    publisher = Publisher(clients, settings.sns_topic_arn, bucket)
-    records = Records(clients, bucket)
-    states = States(clients, records, bucket, settings.presign_seconds)
-
+    service = assemble(settings, clients)
     app = FastAPI(
         title="Darkroom",
         summary="Asynchronous GPU inference: hand a job in, pick its pictures up later.",
@@ -37,9 +23,10 @@ def create_app(settings: Settings, clients: Clients) -> FastAPI:
     app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes)
     for kind in problem.KINDS:
         app.add_exception_handler(kind, _answer)
-    app.include_router(pages.router(clients, bucket))
-    app.include_router(legacy.router(table, publisher, bucket))
-    app.include_router(jobs.router(table, Desk(table, records, publisher), records, states, bucket))
+    app.include_router(pages.router(clients, service.bucket))
+    app.include_router(legacy.router(service.table, service.publisher, service.bucket))
+    app.include_router(jobs.router(service))
+    app.include_router(uploads.router(clients, service.bucket))
     app.add_api_route("/healthz", health, tags=["service"])
     openapi.describe(app)
     return app

@@ -7,10 +7,11 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_sns import SNSClient
+    from types_boto3_sqs import SQSClient
 
-# As many connections as the thread pool has threads, and an answer well before API Gateway gives up at 29 s.
+# As many connections as there are threads that may use them, and an answer well before API Gateway gives up at 29 s.
 _CONFIG = Config(
-    max_pool_connections=40,
+    max_pool_connections=80,
     connect_timeout=2,
     read_timeout=5,
     retries={"mode": "standard", "total_max_attempts": 3},
@@ -23,10 +24,15 @@ class Clients:
 
     s3: "S3Client"
     sns: "SNSClient"
+    sqs: "SQSClient"
 
 
 def connect() -> Clients:
     """Return clients as the environment describes them (`AWS_REGION`, `AWS_ENDPOINT_URL`, …)."""
     # Links signed the older way do not work in every region.
     signed = _CONFIG.merge(Config(signature_version="s3v4"))
-    return Clients(s3=boto3.client("s3", config=signed), sns=boto3.client("sns", config=_CONFIG))
+    return Clients(
+        s3=boto3.client("s3", config=signed),
+        sns=boto3.client("sns", config=_CONFIG),
+        sqs=boto3.client("sqs", config=_CONFIG),
+    )

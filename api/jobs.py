@@ -1,24 +1,31 @@
-"""`/v1`: submit a job, see how it fares, learn which runtimes there are."""
+"""`/v1`: submit a job, see how it fares, cancel it, list them all, learn which runtimes there are."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Request, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
 
-from api.problem import Problem, responses, unavailable
-from api.publisher import Parcel, Publisher, pack
-from api.record import Records
-from api.routing import Runtime, UnroutableError
-from api.runtimes import RoutingTable
-from api.state import JobState, Links, States
-from api.submission import AnyJobId, JobId, Submission, admit, content_for, new_id
+from api import index
+from api.cancellation import cancel
+from api.listing import LONGEST_PAGE, JobList, Status
+from api.problem import Problem, responses
+from api.queues import Depth
+from api.record import Record, Records
+from api.routing import Runtime
+from api.service import Service
+from api.state import JobState, Links
+from api.submission import AnyJobId, JobId, Submission, more_errors
+from api.waiting import LONGEST_SECONDS
 from contract import keys
-from contract.job import TASKS_BY_RUNTIME_TYPE, InvalidJobError, Job, Task, decode
+from contract.job import TASKS_BY_RUNTIME_TYPE, Task
 
 log = structlog.get_logger()
 
@@ -31,6 +38,8 @@ class Accepted(BaseModel):
     status: Literal["queued"] = "queued"
     output_location: str
     created_at: datetime
+    expires_at: datetime | None = None
+    deadline: datetime | None = None
     links: Links
 
 
@@ -38,6 +47,7 @@ class RuntimeState(Runtime):
     """A runtime that jobs can ask for."""
 
     tasks: list[Task]
+    queue: Depth | None = Field(None, description="Null where it cannot be known.")
 
 
 class Runtimes(BaseModel):
@@ -46,70 +56,25 @@ class Runtimes(BaseModel):
     runtimes: list[RuntimeState]
 
 
-class Desk:
-    """Takes jobs in: records each under its id, once, and publishes it."""
-
-    def __init__(self, table: RoutingTable, records: Records, publisher: Publisher) -> None:
-        self._table = table
-        self._records = records
-        self._publisher = publisher
-
-    def take(self, submission: Submission, given_id: str | None, now: datetime) -> Job:
-        """Record and publish a job; return what was, which for a repeated request is what it was the first time.
-
-        Raises:
-            Problem: 409, another request has the id, or the runtime that the job was accepted for is gone.
-            UnroutableError: No runtime can serve it.
-            InvalidJobError: It is too large, or holds what no message can carry.
-        """
-        runtimes = self._table.current()
-        try:
-            parcel = pack(admit(submission, runtimes, given_id or new_id(now), now))
-        except (InvalidJobError, Problem, UnroutableError):
-            # What was accepted stays accepted, whatever has become of the runtimes since.
-            if given_id and (first := self._repeat(submission, given_id, runtimes)):
-                return first
-            raise
-        message: dict[str, Any] = json.loads(parcel.message)
-        document = {
-            "message": message,
-            "digest": submission.digest,
-            "created_at": message["metadata"]["created_at"],
-        }
-        # Recorded first: a job that was recorded and not published is mended by repeating its request.
-        if self._records.create(parcel.job.key, document):
-            self._publisher.send(parcel)
-            return parcel.job
-        first = self._repeat(submission, parcel.job.id, runtimes)
-        if first is None:
-            raise unavailable(f'the job "{parcel.job.id}" is just being removed; try again')
-        return first
-
-    def _repeat(self, submission: Submission, job_id: str, runtimes: Sequence[Runtime]) -> Job | None:
-        """Return the job that was recorded for this request the first time, or None; see to it that it is published."""
-        recorded = self._records.read(keys.record_name(job_id), keys.JOB)
-        if recorded is None:
-            return None
-        if recorded["digest"] != submission.digest:
-            taken = f'the id "{job_id}" is taken by a different request'
-            raise Problem(409, taken, errors=[("id", taken)])
-        text = json.dumps(recorded["message"], ensure_ascii=False, separators=(",", ":"))
-        job = decode(text, "")
-        record = self._records.find(job_id)
-        if record and {keys.STARTED, keys.RESULT} & record.objects.keys():
-            return job
-        runtime = next((each for each in runtimes if each.name == job.runtime), None)
-        if runtime is None:
-            gone = f'the job "{job_id}" was accepted for the runtime "{job.runtime}", which is gone; use another id'
-            raise Problem(409, gone, errors=[("runtime", gone)])
-        # Perhaps it is in the queue already: agents do a job that arrives twice only once.
-        self._publisher.send(Parcel(job, text, content_for(runtime, submission)))
-        return job
-
-
-def router(table: RoutingTable, desk: Desk, records: Records, states: States, bucket: str) -> APIRouter:
+def router(service: Service) -> APIRouter:
     """Return the routes of `/v1`."""
-    routes = APIRouter(prefix="/v1", tags=["v1"])
+
+    class Thorough(APIRoute):
+        """A route that says what is wrong with a job's input, too, when something else is wrong already."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def answer(request: Request) -> Response:
+                try:
+                    return await handle(request)
+                except RequestValidationError as error:
+                    more = await run_in_threadpool(more_errors, error, service.table.current)
+                    raise RequestValidationError([*error.errors(), *more]) from error
+
+            return answer if self.name == "submit" else handle
+
+    routes = APIRouter(prefix="/v1", tags=["v1"], route_class=Thorough)
 
     @routes.post(
         "/jobs",
@@ -121,6 +86,7 @@ def router(table: RoutingTable, desk: Desk, records: Records, states: States, bu
         submission: Submission,
         request: Request,
         response: Response,
+        background: BackgroundTasks,
         idempotency_key: Annotated[JobId | None, Header(description="The job's id, if the body has none.")] = None,
     ) -> Accepted:
         """Submit a job. A request repeated with its id is answered as the first time, and done once."""
@@ -128,37 +94,90 @@ def router(table: RoutingTable, desk: Desk, records: Records, states: States, bu
             differs = "must equal the header Idempotency-Key, or be left out"
             raise Problem(422, f"id: {differs}", errors=[("id", differs)])
         now = datetime.now(UTC)
-        job = desk.take(submission, submission.id or idempotency_key, now)
+        job = service.desk.take(submission, submission.id or idempotency_key, now, background.add_task)
         log.info("job accepted", id=job.id, runtime=job.runtime, form=job.form)
         links = _links(request, job.id)
         response.headers["Location"] = links.self
         return Accepted(
             id=job.id,
             runtime=job.runtime,
-            output_location=keys.url(bucket, job.folder),
+            output_location=keys.url(service.bucket, job.folder),
             created_at=job.created_at or now,
+            expires_at=job.expires_at,
+            deadline=job.deadline,
             links=links,
         )
 
+    @routes.get("/jobs", responses=responses(422, 503))
+    def list_jobs(
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE, description="The most jobs of a page.")] = 20,
+        cursor: Annotated[str, Query(description="Where to go on, from the page before.", max_length=1024)] = "",
+        status: Annotated[Status | None, Query(description="Only jobs with this status.")] = None,
+        runtime: Annotated[str | None, Query(description="Only jobs of this runtime.")] = None,
+    ) -> JobList:
+        """List jobs, newest first. With a filter a page may hold fewer than there are: go on while it has a cursor."""
+        try:
+            after = index.entry(cursor) if cursor else ""
+        except ValueError as error:
+            raise Problem(422, f"cursor: {error}", errors=[("query.cursor", str(error))]) from error
+        name = runtime and runtime.lower()
+        return service.listing.page(after, limit, status, name, lambda job_id: _links(request, job_id))
+
     @routes.get("/jobs/{id}", responses=responses(404, 422, 503))
-    def state(id: AnyJobId, request: Request) -> JobState:  # noqa: A002 - the name in the path
+    async def get_job(
+        id: AnyJobId,  # noqa: A002 - the name in the path
+        request: Request,
+        wait: Annotated[
+            float, Query(ge=0, le=LONGEST_SECONDS, description="Seconds to wait for the job's end, if need be.")
+        ] = 0,
+    ) -> JobState:
         """See how a job fares, whichever form it came in; those of the older forms are known once they start."""
-        record = records.find(id)
-        if record is None:
-            raise Problem(404, f'there is no job "{id}"')
-        return states.state(record, _links(request, id))
+        record = await run_in_threadpool(_find, service.records, id)
+        if wait and keys.RESULT not in record.objects:
+            await service.waiting.ended(record.key, wait, request.is_disconnected)
+            record = await run_in_threadpool(_find, service.records, id)
+        return await run_in_threadpool(service.states.state, record, _links(request, id))
+
+    @routes.delete(
+        "/jobs/{id}",
+        responses={
+            **responses(404, 422, 503),
+            202: {"model": JobState, "description": "It runs, and will be interrupted."},
+        },
+    )
+    def cancel_job(id: AnyJobId, request: Request, response: Response) -> JobState:  # noqa: A002
+        """Cancel a job. One that waits ends at once, one that runs soon (202); one that has ended stays as it is."""
+        record = _find(service.records, id)
+        cancel(service.records, record, datetime.now(UTC))
+        state = service.states.state(_find(service.records, id), _links(request, id))
+        if state.status in {"queued", "running"}:
+            response.status_code = 202
+        log.info("job cancelled", id=id, status=state.status)
+        return state
+
+    # Depths are asked for side by side: there is a queue for each runtime.
+    askers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="depth")
 
     @routes.get("/runtimes", responses=responses(503))
-    def runtimes() -> Runtimes:
-        """List the runtimes that jobs can ask for."""
+    def list_runtimes() -> Runtimes:
+        """List the runtimes that jobs can ask for, and what waits for each."""
+        table = service.table.current()
         return Runtimes(
             runtimes=[
-                RuntimeState(**each.model_dump(), tasks=sorted(TASKS_BY_RUNTIME_TYPE[each.type]))
-                for each in table.current()
+                RuntimeState(**each.model_dump(), tasks=sorted(TASKS_BY_RUNTIME_TYPE[each.type]), queue=depth)
+                for each, depth in zip(table, askers.map(service.queues.depth, table), strict=True)
             ]
         )
 
     return routes
+
+
+def _find(records: Records, job_id: str) -> Record:
+    record = records.find(job_id)
+    if record is None:
+        raise Problem(404, f'there is no job "{job_id}"')
+    return record
 
 
 def _only_json(content_type: Annotated[str, Header(include_in_schema=False)] = "") -> None:

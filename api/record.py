@@ -27,7 +27,12 @@ class Record:
     @property
     def job_id(self) -> str:
         """The id of the job that it is of."""
-        return unquote(self.key.partition("~")[0])
+        return job_id(self.key)
+
+
+def job_id(key: str) -> str:
+    """Return the id of the job whose record has the name `key`."""
+    return unquote(key.partition("~")[0])
 
 
 class Records:
@@ -37,12 +42,12 @@ class Records:
         self._s3 = clients.s3
         self._bucket = bucket
 
-    def create(self, key: str, document: dict[str, Any]) -> bool:
-        """Write `job.json`; return False, and leave it as it is, when there is one."""
+    def create(self, key: str, name: str, document: dict[str, Any]) -> bool:
+        """Write an object of the record `key`; return False, and leave it as it is, when there is one."""
         try:
             self._s3.put_object(
                 Bucket=self._bucket,
-                Key=keys.record(key, keys.JOB),
+                Key=keys.record(key, name),
                 Body=json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(),
                 ContentType="application/json",
                 IfNoneMatch="*",
@@ -61,6 +66,20 @@ class Records:
         name = keys.record_name(job_id)
         found = self._list(keys.record(name)) or self._list(f"{keys.JOBS}/{name}~")
         return max(found, key=lambda record: max(record.objects.values()), default=None)
+
+    def at(self, key: str) -> Record | None:
+        """Return the record with this name, or None."""
+        return next(iter(self._list(keys.record(key))), None)
+
+    def has(self, key: str, name: str) -> bool:
+        """Return whether there is an object of the record `key`, by the cheapest of questions."""
+        try:
+            self._s3.head_object(Bucket=self._bucket, Key=keys.record(key, name))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
+                return False
+            raise
+        return True
 
     def read(self, key: str, name: str) -> dict[str, Any] | None:
         """Return an object of the record `key`, or None when there is none."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from contract.job import TASKS_BY_RUNTIME_TYPE, Task
 
@@ -18,14 +18,16 @@ class Runtime(BaseModel):
         type: What its inference server speaks.
         model: The one checkpoint it serves, unless it is dynamic.
         dynamic: Whether it loads whatever checkpoint a job asks for.
+        queue_url: Its queue, where the table says so; nothing for clients, who would learn the account from it.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, validate_by_name=True)
 
     name: str
     type: Literal["sdwebui", "comfyui"]
     model: str | None = None
     dynamic: bool = False
+    queue_url: str | None = Field(None, alias="queueUrl", exclude=True)
 
     def __str__(self) -> str:
         """Return what people are told of it."""

@@ -17,6 +17,8 @@ class Settings(BaseSettings):
         runtimes_key: The routing table's key.
         runtimes_refresh_seconds: How old the routing table may get.
         presign_seconds: How long a link to a picture is valid (on Lambda never longer than its role's credentials).
+        reconcile_seconds: How often the server looks for jobs that were recorded and not published; 0: never.
+        reconcile_grace_seconds: How long a request may take before it is taken for dead.
         max_body_bytes: The largest request accepted; the default is what Lambda could take.
     """
 
@@ -28,4 +30,6 @@ class Settings(BaseSettings):
     runtimes_key: str = keys.RUNTIMES
     runtimes_refresh_seconds: float = 10
     presign_seconds: int = 3600
+    reconcile_seconds: float = 60
+    reconcile_grace_seconds: float = 60
     max_body_bytes: int = 6 * MIB

@@ -1,12 +1,15 @@
 """How a job fares, as its record tells."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from api.aws import Clients
+from api.queues import Depth, Queues
 from api.record import Record, Records
+from api.runtimes import RoutingTable
 from contract import keys
 from contract.job import Task
 from contract.result import Failure, Result
@@ -56,6 +59,12 @@ class JobState(BaseModel):
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    expires_at: datetime | None = Field(None, description="It is not started any more after this.")
+    deadline: datetime | None = Field(None, description="It is interrupted when it has not ended by then.")
+    cancel_requested_at: datetime | None = None
+    queue: Depth | None = Field(
+        None, description="The queue of a job that waits: at most so many are before it. Null where it cannot be known."
+    )
     progress: Progress | None = None
     images: list[Image] = []
     extras: list[Image] = Field([], description="Pictures besides those asked for: a grid, an extension's own.")
@@ -70,40 +79,62 @@ class JobState(BaseModel):
 class States:
     """Reads the states of jobs."""
 
-    def __init__(self, clients: Clients, records: Records, bucket: str, presign_seconds: int) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        records: Records,
+        table: RoutingTable,
+        queues: Queues,
+        bucket: str,
+        presign_seconds: int,
+    ) -> None:
         self._s3 = clients.s3
         self._records = records
+        self._table = table
+        self._queues = queues
         self._bucket = bucket
         self._presign_seconds = presign_seconds
+        self._readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="state")
 
     def state(self, record: Record, links: Links) -> JobState:
         """Return the state of the job that `record` is of: what was asked, and over it what came of it."""
         known: dict[str, Any] = {"id": record.job_id, "links": links}
-        if recorded := self._read(record, keys.JOB):
+        recorded, result, started, progress = self._documents(record)
+        if recorded:
             known |= self._asked(recorded["message"])
-        if result := self._read(record, keys.RESULT):
+        if result:
             known |= self._ended(Result.model_validate(result))
         elif keys.STARTED in record.objects:
-            known |= self._begun(record) | {"status": "running", "progress": self._progress(record)}
+            known |= _begun(started or {}, record.objects[keys.STARTED]) | {"status": "running", "progress": progress}
+        else:
+            known["queue"] = self._queue(known.get("runtime"))
+        known["cancel_requested_at"] = record.objects.get(keys.CANCEL)
         return JobState.model_validate(known)
 
-    def _read(self, record: Record, name: str) -> dict[str, Any] | None:
-        return self._records.read(record.key, name) if name in record.objects else None
+    def ended(self, key: str, links: Links) -> JobState | None:
+        """Return the state of the job `key` if it has ended, from its result alone, or None: one look, and no list."""
+        found = self._records.read(key, keys.RESULT)
+        result = Result.model_validate(found) if found else None
+        if result is None or not result.output_url:
+            return None
+        return JobState.model_validate({"id": result.id, "links": links} | self._ended(result))
 
-    def _begun(self, record: Record) -> dict[str, Any]:
-        noted = self._read(record, keys.STARTED) or {}
-        # Jobs of the older forms have nothing else to be known by. An agent may be newer than this API, though.
-        begun: dict[str, Any] = {"started_at": noted.get("started_at") or record.objects[keys.STARTED]}
-        if isinstance(noted.get("runtime"), str):
-            begun["runtime"] = noted["runtime"]
-        if noted.get("task") in list(Task):
-            begun["task"] = noted["task"]
-        return begun
+    def _documents(self, record: Record) -> list[dict[str, Any] | None]:
+        """Read what there is of a record and still means something, side by side."""
+        written = record.objects
+        wanted = {keys.JOB, keys.RESULT} & written.keys()
+        if keys.RESULT not in written and keys.STARTED in written:
+            wanted.add(keys.STARTED)
+            # What is older than the start is of an attempt before this one.
+            if keys.PROGRESS in written and written[keys.PROGRESS] >= written[keys.STARTED]:
+                wanted.add(keys.PROGRESS)
+        names = (keys.JOB, keys.RESULT, keys.STARTED, keys.PROGRESS)
+        read = {name: self._readers.submit(self._records.read, record.key, name) for name in names if name in wanted}
+        return [read[name].result() if name in read else None for name in names]
 
-    def _progress(self, record: Record) -> dict[str, Any] | None:
-        written = record.objects.get(keys.PROGRESS)
-        # What is older than the start is of an attempt before this one.
-        return self._read(record, keys.PROGRESS) if written and written >= record.objects[keys.STARTED] else None
+    def _queue(self, name: str | None) -> Depth | None:
+        runtime = next((each for each in self._table.current() if each.name == name), None)
+        return self._queues.depth(runtime) if runtime else None
 
     def _asked(self, message: dict[str, Any]) -> dict[str, Any]:
         metadata = message["metadata"]
@@ -112,6 +143,8 @@ class States:
             "task": metadata["tasktype"],
             "output_location": keys.url(self._bucket, keys.folder(metadata["prefix"], metadata["id"])),
             "created_at": metadata["created_at"],
+            "expires_at": metadata.get("expires_at"),
+            "deadline": metadata.get("deadline"),
             "context": metadata["context"],
         }
 
@@ -146,3 +179,13 @@ class States:
             "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=self._presign_seconds
         )
         return Image(url=url, s3=s3, expires_at=expires_at)
+
+
+def _begun(noted: dict[str, Any], written: datetime) -> dict[str, Any]:
+    # Jobs of the older forms have nothing else to be known by. An agent may be newer than this API, though.
+    begun: dict[str, Any] = {"started_at": noted.get("started_at") or written}
+    if isinstance(noted.get("runtime"), str):
+        begun["runtime"] = noted["runtime"]
+    if noted.get("task") in list(Task):
+        begun["task"] = noted["task"]
+    return begun

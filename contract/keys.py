@@ -1,7 +1,8 @@
 """Where objects live in S3: a job's in the output bucket, the routing table in the configuration bucket.
 
-`jobs/<key>/` is a job's record and `index/` lists the records, newest first; `uploads/` holds what clients uploaded;
-`<prefix>/<id>/` what they asked for, under the names that the guidance's clients know.
+`jobs/<key>/` is a job's record and `index/` lists the records, newest first; `outbox/` holds what is about to be
+published; `uploads/` what clients uploaded; `<prefix>/<id>/` what they asked for, under the names that the guidance's
+clients know.
 """
 
 from datetime import datetime
@@ -9,9 +10,10 @@ from urllib.parse import quote
 
 JOBS = "jobs"
 INDEX = "index"
+OUTBOX = "outbox"
 UPLOADS = "uploads"
 # No job's outputs go there.
-RESERVED = frozenset({JOBS, INDEX, UPLOADS})
+RESERVED = frozenset({JOBS, INDEX, OUTBOX, UPLOADS})
 # In the configuration bucket: which runtimes there are, written by the composition, read by the API.
 RUNTIMES = "runtimes.json"
 
@@ -20,6 +22,8 @@ CONTENT = "content.json"
 STARTED = "started.json"
 PROGRESS = "progress.json"
 RESULT = "result.json"
+# How its webhook fares; overwritten with each attempt.
+WEBHOOK = "webhook.json"
 # There once somebody wants the job to end: it is not started any more, or interrupted.
 CANCEL = "cancel.json"
 
@@ -49,6 +53,11 @@ def index(created_at: datetime, key: str) -> str:
 def indexed(index_key: str) -> str:
     """Return the key of the job that an index entry lists."""
     return index_key.partition("~")[2]
+
+
+def outbox(key: str, request: str) -> str:
+    """Return the S3 key of the note that the job `key` is about to be published as `request` asks, a digest of it."""
+    return f"{OUTBOX}/{key}~{request}"
 
 
 def folder(prefix: str, job_id: str) -> str:

@@ -15,6 +15,11 @@ from contract.job import Form, Job, Task, decode
 from tests.api.conftest import BUCKET, RUNTIMES, Platform
 
 PROMPT = {"prompt": "a red circle"}
+PICTURE = {"init_images": ["https://images.example.com/a.png"]}
+WORKFLOW = {
+    "1": {"class_type": "EmptyImage", "inputs": {}},
+    "2": {"class_type": "Save", "inputs": {"images": ["1", 0]}},
+}
 
 
 def test_a_job_is_accepted_recorded_and_published_to_its_runtime_alone(platform: Platform) -> None:
@@ -30,6 +35,8 @@ def test_a_job_is_accepted_recorded_and_published_to_its_runtime_alone(platform:
         "runtime": "tiny",
         "status": "queued",
         "output_location": f"s3://{BUCKET}/a/b/mine",
+        "expires_at": None,
+        "deadline": None,
         "links": {"self": "/v1/jobs/mine"},
     }
     delivered = platform.delivered()
@@ -56,7 +63,7 @@ def test_a_job_is_accepted_recorded_and_published_to_its_runtime_alone(platform:
     ("body", "runtime", "task", "content"),
     [
         pytest.param({"runtime": "TINY", "input": PROMPT}, "tiny", Task.TEXT_TO_IMAGE, PROMPT, id="in capitals"),
-        pytest.param({"runtime": "flow", "input": {"1": {}}}, "flow", Task.PIPELINE, {"1": {}}, id="a workflow"),
+        pytest.param({"runtime": "flow", "input": WORKFLOW}, "flow", Task.PIPELINE, WORKFLOW, id="a workflow"),
         pytest.param(
             {"model": "tiny.safetensors", "input": PROMPT}, "tiny", Task.TEXT_TO_IMAGE, PROMPT, id="a static model"
         ),
@@ -68,7 +75,11 @@ def test_a_job_is_accepted_recorded_and_published_to_its_runtime_alone(platform:
             id="any other model, which the dynamic runtime must be told",
         ),
         pytest.param(
-            {"runtime": "any", "task": "image-to-image", "input": {}}, "any", Task.IMAGE_TO_IMAGE, {}, id="another task"
+            {"runtime": "any", "task": "image-to-image", "input": PICTURE},
+            "any",
+            Task.IMAGE_TO_IMAGE,
+            PICTURE,
+            id="another task",
         ),
     ],
 )
@@ -182,7 +193,11 @@ def test_a_refusal_costs_no_look_at_records_without_an_id(platform: Platform) ->
         assert calls == [f"/{keys.RUNTIMES}"]
         calls.clear()
         assert platform.api.post("/v1/jobs", json={"runtime": "tiny", "id": "mine", "input": {}}).status_code == 202
-        assert calls == [f"/{keys.RUNTIMES}", "/jobs/mine/job.json"], "and an id costs none as long as it is new"
+        note = calls[1]
+        assert note.startswith("/outbox/mine~")
+        assert calls[2] == "/jobs/mine/job.json", "and an id costs none as long as it is new"
+        assert calls[3].startswith("/index/")
+        assert calls[4:] == [note]
     finally:
         platform.aws.s3.meta.events.unregister("before-call.s3")
 

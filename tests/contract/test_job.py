@@ -166,7 +166,7 @@ def test_a_job_that_could_do_harm_is_refused_with_the_reason(change: dict[str, A
     ("job_id", "prefix", "problem"),
     [
         ("猫" * 128, "", "S3 keys of 1184 bytes: 1024 are allowed"),
-        ("jobs", "", "the id must not be `index`, `jobs`, `uploads`"),
+        ("jobs", "", "the id must not be `index`, `jobs`, `outbox`, `uploads`"),
     ],
 )
 def test_what_does_not_fit_into_the_bucket_is_refused(job_id: str, prefix: str, problem: str) -> None:
