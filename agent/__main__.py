@@ -81,6 +81,7 @@ def build(settings: Settings, metrics: Metrics, *watchers: Watcher) -> Pipeline:
             timeout_s=settings.input_timeout_seconds,
             allow_private=settings.allow_private_inputs,
         ),
+        metrics.input_bytes.inc,
     )
     pipeline = Pipeline(
         settings=settings,
@@ -117,6 +118,9 @@ def build(settings: Settings, metrics: Metrics, *watchers: Watcher) -> Pipeline:
     )
     metrics.held.set_function(lambda: len(keeper))
     metrics.ready.set_function(pipeline.ready)
+    metrics.build.info(
+        {"version": settings.darkroom_version, "runtime": settings.runtime_name, "runtime_type": settings.runtime_type}
+    )
     return pipeline
 
 

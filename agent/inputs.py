@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -69,11 +69,16 @@ class _Budget:
 
 
 class Inputs:
-    """Fetches inputs. Thread-safe."""
+    """Fetches inputs. Thread-safe.
 
-    def __init__(self, s3: "S3Client", limits: Limits) -> None:
+    Args:
+        fetched: Is told how many bytes the inputs of a job have together.
+    """
+
+    def __init__(self, s3: "S3Client", limits: Limits, fetched: Callable[[int], None] = lambda _: None) -> None:
         self._s3 = s3
         self._limits = limits
+        self._fetched = fetched
         self._tls = ssl.create_default_context()
 
     def fetch(self, urls: Collection[str]) -> dict[str, bytes]:
@@ -89,7 +94,9 @@ class Inputs:
             return {}
         budget = _Budget(self._limits.max_bytes)
         with ThreadPoolExecutor(min(_PARALLEL, len(distinct))) as pool:
-            return dict(zip(distinct, pool.map(lambda url: self._fetch(url, budget), distinct), strict=True))
+            found = dict(zip(distinct, pool.map(lambda url: self._fetch(url, budget), distinct), strict=True))
+        self._fetched(sum(map(len, found.values())))
+        return found
 
     def _fetch(self, url: str, budget: _Budget) -> bytes:
         deadline = time.monotonic() + self._limits.timeout_s
