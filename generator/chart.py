@@ -107,6 +107,9 @@ def schema() -> dict[str, Any]:
         properties = made["$defs"].get(section.__name__, made)["properties"]
         for key in section.model_fields.keys() & _older(section):
             del properties[section.keys()[key]]
+        for name, field in section.model_fields.items():
+            # Pydantic leaves out a description that the section below has as well.
+            properties.get(section.keys()[name], {}).setdefault("description", field.description)
         properties |= {key: _schema_of(populated) for key, populated in section.POPULATED.items()}
         for value in properties.values():
             # Helm's defaults are in values.yaml.

@@ -32,6 +32,7 @@ class Chart:
 
     def __init__(self, helm: Path) -> None:
         self.helm = helm
+        self._cases: dict[str, dict[str, Manifest]] = {}
 
     def render(self, values: Manifest, release: str = "sdruntime") -> list[Manifest]:
         """Return the manifests of a release.
@@ -47,8 +48,10 @@ class Chart:
 
     def render_case(self, case: str) -> dict[str, Manifest]:
         """Return the manifests of one of the cases, by kind; ConfigMaps by kind and the end of their name."""
-        [file] = [file for file in CASES if file.stem == case]
-        return by_kind(self.render(yaml.safe_load(file.read_text())))
+        if case not in self._cases:
+            [file] = [file for file in CASES if file.stem == case]
+            self._cases[case] = by_kind(self.render(yaml.safe_load(file.read_text())))
+        return self._cases[case]
 
 
 def by_kind(manifests: list[Manifest]) -> dict[str, Manifest]:
