@@ -45,6 +45,9 @@ def compose(req: fnv1.RunFunctionRequest, rsp: fnv1.RunFunctionResponse) -> None
     desired = resources(runtime, api, observed)
     for key, manifest in desired.items():
         resource.update(rsp.desired.resources[key], manifest)
+    if "config" in desired and "config" in observed:
+        # A ConfigMap has no condition that function-auto-ready could look at: it is ready when it is there.
+        rsp.desired.resources["config"].ready = fnv1.READY_TRUE
     resource.update_status(rsp.desired.composite, status(runtime, api, observed))
     late = waiting(desired, observed)
     condition = (
