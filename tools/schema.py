@@ -95,12 +95,17 @@ def of_definition(definition: Schema, version: str) -> Schema:
     found = next((item for item in definition["spec"]["versions"] if item["name"] == version), None)
     if found is None:
         raise UnknownKindError(f"{name} has no version {version}")
-    closed = _closed(found["schema"]["openAPIV3Schema"])
-    identity = {"apiVersion": {"type": "string"}, "kind": {"const": name}}
-    metadata = {"metadata": {"$ref": f"#/definitions/{METADATA}"}}
+    described = found["schema"]["openAPIV3Schema"]
+    closed = _closed(described)
+    identity = {
+        "apiVersion": {"type": "string"},
+        "kind": {"const": name},
+        # What a definition says of metadata only narrows Kubernetes' own.
+        "metadata": {"allOf": [{"$ref": f"#/definitions/{METADATA}"}, described["properties"].get("metadata", {})]},
+    }
     return closed | {
         "additionalProperties": False,
-        "properties": closed["properties"] | identity | metadata,
+        "properties": closed["properties"] | identity,
         "required": sorted({"apiVersion", "kind", "metadata", *closed.get("required", [])}),
         "definitions": _with_all_it_names(METADATA),
     }

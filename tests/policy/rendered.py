@@ -121,15 +121,22 @@ def _composed_again(
         wanted = dict(selector.match_labels.labels)
         return [other for other in found if wanted.items() <= other["metadata"].get("labels", {}).items()]
 
-    observed = {name: manifest | {"status": made(manifest)} for name, manifest in before.items()}
-    desired, status = compositions.compose(claim, observed, fetch)
+    desired, status = compositions.compose(claim, existing(before), fetch)
     return claim | {"status": status}, desired
 
 
-def made(manifest: Manifest) -> Manifest:
-    """Return the status that a managed resource has once it exists."""
-    name = manifest["metadata"].get("name", "")
+def existing(desired: dict[str, Manifest]) -> dict[str, Manifest]:
+    """Return resources as they are once they exist and are ready."""
+    ready = [{"type": kind, "status": "True", "reason": "Available"} for kind in ("Ready", "Synced")]
     return {
-        "conditions": [{"type": "Ready", "status": "True"}],
-        "atProvider": {"id": name, "arn": f"arn:aws:::{name}", "url": f"https://sqs.example.com/{name}"},
+        name: manifest
+        if manifest["apiVersion"] == "v1"
+        else manifest
+        | {
+            "status": {
+                "conditions": ready,
+                "atProvider": {"id": name, "arn": f"arn:aws:::{name}", "url": f"https://sqs.example.com/{name}"},
+            }
+        }
+        for name, manifest in desired.items()
     }
