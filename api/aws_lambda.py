@@ -5,12 +5,16 @@ from typing import Any
 from urllib.parse import unquote
 
 from mangum import Mangum
+from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from mangum.handlers.api_gateway import APIGateway
 
-from api import log
+from api import log, problem
 from api.app import create_app
 from api.aws import connect
 from api.settings import Settings
+
+# All that we answer: API Gateway would hand on anything else as base64.
+TEXT = [*DEFAULT_TEXT_MIME_TYPES, problem.MEDIA_TYPE, "image/svg+xml"]
 
 
 class RestProxy(APIGateway):
@@ -42,7 +46,7 @@ def adapter() -> Mangum:
     """Return the application behind an adapter, made once for each instance of the function."""
     log.configure()
     app = create_app(Settings(), connect())
-    return Mangum(app, lifespan="off", custom_handlers=[RestProxy])
+    return Mangum(app, lifespan="off", custom_handlers=[RestProxy], text_mime_types=TEXT)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -111,3 +111,19 @@ def test_the_console_finds_its_files_under_the_stage(platform: Platform, lambda_
     assert '<base href="/prod/">' in page["body"]
     script = aws_lambda.handler(event("GET", "/console/console.js"), None)
     assert (script["statusCode"], script["isBase64Encoded"]) == (200, False)
+
+
+def test_all_that_the_api_answers_is_text_which_api_gateway_hands_on_as_it_is(
+    platform: Platform, lambda_environment: None
+) -> None:
+    document = platform.api.get("/openapi.json").json()
+    kinds = {
+        kind
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for answer in operation["responses"].values()
+        for kind in answer.get("content", {})
+    }
+    assert {kind for kind in kinds if not kind.startswith(tuple(aws_lambda.TEXT))} == set()
+    for asked in (event("GET", "/v1/jobs/absent"), event("GET", "/console/icon.svg"), event("GET", "/v2")):
+        assert aws_lambda.handler(asked, None)["isBase64Encoded"] is False
