@@ -1,8 +1,11 @@
 from fastapi import FastAPI, Request, Response
+from starlette.middleware.cors import CORSMiddleware
 
 from api import jobs, legacy, openapi, pages, problem, uploads
 from api.aws import Clients
 from api.edge import Edge
+from api.gate import Gate
+from api.keys import Keys
 from api.service import assemble
 from api.settings import Settings
 
@@ -20,6 +23,17 @@ def create_app(settings: Settings, clients: Clients) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=openapi.name,
     )
+    # The last one is the outermost.
+    if settings.api_keys_file:
+        app.add_middleware(Gate, keys=Keys(settings.api_keys_file))
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Content-Type", "Idempotency-Key", openapi.KEY_HEADER],
+            expose_headers=["Location", "Retry-After"],
+        )
     app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes)
     for kind in problem.KINDS:
         app.add_exception_handler(kind, _answer)

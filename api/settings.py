@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract import keys
@@ -20,6 +22,8 @@ class Settings(BaseSettings):
         reconcile_seconds: How often the server looks for jobs that were recorded and not published; 0: never.
         reconcile_grace_seconds: How long a request may take before it is taken for dead.
         max_body_bytes: The largest request accepted; the default is what Lambda could take.
+        api_keys_file: The API keys that are let in; none on AWS, where API Gateway knows them, nor where all may ask.
+        cors_allowed_origins: Whose pages may ask from a browser, parted by commas: `https://shop.example.com`, or `*`.
     """
 
     model_config = SettingsConfigDict(frozen=True)
@@ -33,3 +37,10 @@ class Settings(BaseSettings):
     reconcile_seconds: float = 60
     reconcile_grace_seconds: float = 60
     max_body_bytes: int = 6 * MIB
+    api_keys_file: Path | None = None
+    cors_allowed_origins: str = ""
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins whose pages may ask from a browser."""
+        return [origin.strip() for origin in self.cors_allowed_origins.split(",") if origin.strip()]
