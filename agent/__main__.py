@@ -76,6 +76,7 @@ def build(settings: Settings, metrics: Metrics, *watchers: Watcher) -> Pipeline:
         s3,
         Limits(
             buckets=settings.allowed_input_buckets | {settings.s3_bucket},
+            own_bucket=settings.s3_bucket,
             hosts=settings.allowed_input_hosts,
             max_bytes=settings.max_input_bytes,
             timeout_s=settings.input_timeout_seconds,

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from agent.call import within
 from agent.errors import JobError, PermanentError, TransientError
 from agent.store import error_code
+from contract import keys
 from contract.addresses import is_public, shown
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 5.0
 # Of a host that does not answer at the first ones.
 _MOST_ADDRESSES = 4
+# Folders of the output bucket.
+_RECORDS = {keys.JOBS, keys.INDEX}
 _REDIRECTS = {301, 302, 303, 307, 308}
 # What a URL may already have encoded, or need not; spaces and letters beyond ASCII are encoded.
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
@@ -41,6 +44,7 @@ class Limits:
 
     Attributes:
         buckets: The buckets that may be read.
+        own_bucket: The one with the records of all jobs, which hold what others asked for: those are never read.
         hosts: The hosts that may be asked, `*.example.com` for all below one; empty for every public host.
         max_bytes: Of all inputs of a job together.
         timeout_s: For one input, from the look-up of its host to its last byte.
@@ -48,6 +52,7 @@ class Limits:
     """
 
     buckets: frozenset[str] = frozenset()
+    own_bucket: str = ""
     hosts: frozenset[str] = frozenset()
     max_bytes: int = 64 * 2**20
     timeout_s: float = 30
@@ -113,6 +118,10 @@ class Inputs:
         bucket, _, key = url[5:].partition("/")
         if bucket not in self._limits.buckets or not key:
             raise PermanentError("input-not-allowed", f"{shown(url)}: this runtime may not read from bucket {bucket!r}")
+        # S3 takes dots and slashes literally; what is between us and it may not.
+        parts = [part for part in key.split("/") if part]
+        if {".", ".."} & set(parts) or (bucket == self._limits.own_bucket and _RECORDS & set(parts[:1])):
+            raise PermanentError("input-not-allowed", f"{shown(url)}: no input may be read from there")
         try:
             # botocore's time-outs start anew with each byte and each attempt.
             return within(deadline, lambda: self._object(bucket, key, budget, deadline))
@@ -169,7 +178,7 @@ class Inputs:
             host, _ = parts.hostname, parts.port
         except ValueError as error:
             raise PermanentError("input-not-allowed", f"{shown(url)}: {error}") from error
-        if parts.scheme not in {"http", "https"} or not host:
+        if parts.scheme not in {"http", "https"} or not host or "%" in host:  # as in a scope
             raise PermanentError("input-not-allowed", f"{shown(url)}: inputs are http, https or s3 URLs")
         if parts.username is not None:
             raise PermanentError("input-not-allowed", f"{shown(url)}: a URL with a user is not fetched")
@@ -220,19 +229,20 @@ class Inputs:
                 return b"", location
             if response.status != http.client.OK:
                 raise _refusal(response.status, url)
+            # A few bytes might become any number, and nobody asked for it.
+            if response.getheader("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+                raise PermanentError("input-unavailable", f"{shown(url)}: the host compresses what it sends")
             return _body(response, budget), None
 
 
 def _body(response: http.client.HTTPResponse, budget: _Budget) -> bytes:
-    announced = response.length
-    budget.take(announced or 0)
+    if response.length is not None:
+        budget.take(response.length)
+        return response.read()  # in one piece
     body = bytearray()
     while chunk := response.read1(_CHUNK_BYTES):
-        if announced is None:
-            budget.take(len(chunk))
+        budget.take(len(chunk))
         body += chunk
-    if announced is not None and len(body) < announced:
-        raise http.client.IncompleteRead(b"", announced - len(body))
     return bytes(body)
 
 

@@ -1,5 +1,6 @@
 """Where inputs may come from, and what a hostile URL gets."""
 
+import gzip
 import ipaddress
 import socket
 import threading
@@ -7,9 +8,12 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from moto import mock_aws
 
 from agent import inputs
@@ -22,6 +26,11 @@ from tests.agent.conftest import Site
 @cache
 def s3() -> Any:
     return boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+
+
+@cache
+def unlimited() -> Inputs:
+    return fetcher()
 
 
 def fetcher(**limits: Any) -> Inputs:
@@ -69,6 +78,10 @@ def this_site_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
         ("::ffff:127.0.0.1", "IPv4 in IPv6"),
         ("::ffff:169.254.169.254", "IPv4 in IPv6"),
         ("64:ff9b::a9fe:a9fe", "metadata through NAT64"),
+        ("64:ff9b:1::a9fe:a9fe", "NAT64 of the site's own"),
+        ("::127.0.0.1", "IPv4 in IPv6, as it once was"),
+        ("fe80::1%eth0", "link-local, with its scope"),
+        ("2606:4700::1111%eth0", "a scope makes any address local"),
         ("2002:a9fe:a9fe::1", "metadata through 6to4"),
         ("2620::5efe:a9fe:a9fe", "metadata through ISATAP"),
         ("2620::200:5efe:808:808", "ISATAP, which stays within a site whatever it says"),
@@ -104,19 +117,50 @@ def test_addresses_on_the_internet(address: str) -> None:
         "https://127.0.0.1:8443/a",
         "http://user@127.0.0.1/a",
         "http://u:p@1.1.1.1/a",
+        "http://1.1.1.1\\@127.0.0.1/a",
+        "http://127.0.0.1\t/a",
+        "http://①②⑦.⓪.⓪.①/a",
+        "http://127。0。0。1/a",
+        "http://[fe80::1%25lo]/a",
+        "http://[::1%lo]/a",
+        "http://[64:ff9b::7f00:1]/a",
+        "http://[2002:7f00:1::]/a",
+        "http://0x7f.0.0.1/a",
+        "http://017700000001/a",
+        "http://169.254.43518/a",
         "file:///etc/passwd",
         "ftp://example.com/a",
         "gopher://example.com/a",
+        "FILE:///etc/passwd",
+        "dict://127.0.0.1:11211/a",
+        "ldap://127.0.0.1/a",
+        "jar:http://127.0.0.1!/a",
+        "data:text/plain,a",
+        "//127.0.0.1/a",
+        "http:127.0.0.1/a",
+        "javascript:alert(1)",
+        "\0http://127.0.0.1/a",
+        "",
         "http:///a",
         "http://[bad/a",
         "http://a:99999/a",
         "s3://theirs/a.png",
         "s3://ours",
+        "s3:///a.png",
+        "s3://OURS/a.png",
+        "s3://ours.evil/a.png",
+        "s3://arn:aws:s3:us-east-1:1:accesspoint/ours/a.png",
+        "s3://ours/jobs/j/job.json",
+        "s3://ours/index/1~j",
+        "s3://ours//jobs/j/job.json",
+        "s3://ours/uploads/../jobs/j/job.json",
+        "s3://ours/./jobs/j/job.json",
+        "s3://ours/../theirs/a.png",
     ],
 )
 def test_url_that_points_inside_is_refused_for_good(url: str) -> None:
     with pytest.raises(PermanentError) as caught:
-        fetcher(buckets=frozenset({"ours"})).fetch([url])
+        fetcher(buckets=frozenset({"ours"}), own_bucket="ours").fetch([url])
     assert caught.value.code == "input-not-allowed"
 
 
@@ -298,6 +342,75 @@ def test_chunked_body_is_read_whole() -> None:
     assert fetcher(allow_private=True).fetch([url]) == {url: b"abcde"}
 
 
+def test_body_that_is_compressed_unasked_is_no_input(site: Site) -> None:
+    bomb = gzip.compress(b"\0" * 10_000_000)
+    site.pages["/a"] = 200, bomb, {"Content-Encoding": "gzip"}
+    url = f"{site.url}/a"
+    with pytest.raises(PermanentError, match="compresses what it sends"):
+        fetcher(allow_private=True, max_bytes=100_000).fetch([url])
+
+
+def test_announced_size_is_refused_before_anything_is_read() -> None:
+    url, _ = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n")
+    with pytest.raises(PermanentError, match="more than 67108864 bytes"):
+        fetcher(allow_private=True).fetch([url])
+
+
+def test_more_than_was_announced_is_not_read() -> None:
+    url, _ = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef")
+    assert fetcher(allow_private=True).fetch([url]) == {url: b"abc"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"\0" * 100,
+        b"",
+    ],
+    ids=["many headers", "a long header", "a broken chunk", "another protocol", "no text", "nothing"],
+)
+def test_answer_that_is_no_http_may_be_one_the_next_time(answer: bytes) -> None:
+    url, _ = raw_server(answer)
+    with pytest.raises(TransientError):
+        fetcher(allow_private=True).fetch([url])
+
+
+def test_url_cannot_smuggle_headers(site: Site) -> None:
+    url = f"{site.url}/a HTTP/1.1\r\nX-Evil: 1\r\n\r\n"
+    with pytest.raises(PermanentError, match="HTTP 404"):
+        fetcher(allow_private=True).fetch([url])
+    assert site.visits == ["/a%20HTTP/1.1X-Evil:%201"]
+
+
+def test_host_that_is_listed_must_be_public_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PermanentError, match="has no public address"):
+        fetcher(hosts=frozenset({"localhost"})).fetch(["http://localhost/a"])
+
+
+def test_redirect_to_a_host_that_is_not_listed_is_refused(site: Site) -> None:
+    url = site.page("/a", status=302, Location="http://other.example/b")
+    with pytest.raises(PermanentError, match=r"may not read from host 'other\.example'"):
+        fetcher(allow_private=True, hosts=frozenset({"127.0.0.1"})).fetch([url])
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    url=st.text(max_size=30)
+    | st.tuples(st.sampled_from(["http://", "https://", "s3://", "//"]), st.text()).map("".join)
+)
+def test_any_text_in_the_place_of_a_url_is_fetched_or_is_an_error_of_the_job(url: str) -> None:
+    unknown = socket.gaierror(socket.EAI_NONAME, "unknown")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", Mock(side_effect=unknown))
+        with pytest.raises(PermanentError) as caught:
+            unlimited().fetch([url])
+    assert caught.value.code in {"input-not-allowed", "input-unavailable"}
+
+
 def test_url_that_is_named_twice_is_fetched_once(site: Site) -> None:
     url = site.page("/a", b"x")
     assert fetcher(allow_private=True).fetch([url, url]) == {url: b"x"}
@@ -308,6 +421,15 @@ def test_spaces_in_a_url_are_encoded(site: Site) -> None:
     site.page("/a%20b.png?c=%20d", b"x")
     url = f"{site.url}/a b.png?c= d"
     assert fetcher(allow_private=True).fetch([url]) == {url: b"x"}
+
+
+def test_records_of_jobs_are_reserved_in_the_output_bucket_alone(buckets: None) -> None:
+    for key in ("uploads/u/a.png", "out/j/j-0000-1.png", "jobsite/a.png", "out/jobs/a.png"):
+        s3().put_object(Bucket="ours", Key=key, Body=b"1")
+        assert fetcher(buckets=frozenset({"ours"}), own_bucket="ours").fetch([f"s3://ours/{key}"])
+    s3().put_object(Bucket="theirs", Key="jobs/a.png", Body=b"2")
+    both = fetcher(buckets=frozenset({"ours", "theirs"}), own_bucket="ours")
+    assert both.fetch(["s3://theirs/jobs/a.png"]) == {"s3://theirs/jobs/a.png": b"2"}
 
 
 def test_s3_is_read_from_listed_buckets_only(buckets: None) -> None:
