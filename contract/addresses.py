@@ -9,12 +9,14 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # What stands before the IPv4 address in the interface identifier of ISATAP.
 _ISATAP = {0x0000_5EFE, 0x0200_5EFE}
 # Networks that Python came to know late: for documentation, and for segment routing within a provider.
-_NOT_PUBLIC = [ipaddress.ip_network("3fff::/20"), ipaddress.ip_network("5f00::/16")]
+_NOT_PUBLIC = [ipaddress.ip_network(network) for network in ("3fff::/20", "5f00::/16", "64:ff9b:1::/48")]
 
 
 def is_public(address: Address) -> bool:
     """Return whether an address is on the Internet: a unicast one, in no network of ours, in whatever disguise."""
     if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id:
+            return False
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
         if inner is None and address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
