@@ -191,7 +191,7 @@ def values(config: Config, runtime: Runtime) -> Manifest:
     karpenter, pods = given["karpenter"], {"type": runtime.type, **given["runtime"]}
     if not karpenter.get("existingNodePool"):
         template = karpenter.setdefault("nodeTemplate", {})
-        discovery = {names.DISCOVERY_TAG: config.stack_name}
+        discovery = {names.DISCOVERY_TAG: config.cluster_name}
         template |= {
             "iamRole": names.NODE_ROLE.name(config.stack_name),
             "securityGroupSelector": discovery,

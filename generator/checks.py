@@ -7,7 +7,7 @@ from typing import Any
 from generator import names
 from generator.model import TYPE_TYPO, Config, Runtime
 from generator.section import Location, Problem, path
-from generator.values import ExtraValues, Image
+from generator.values import ExtraValues, Image, Karpenter
 
 # https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
 FILTER_POLICIES_PER_TOPIC = 200
@@ -27,6 +27,7 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from _partitions(config)
     yield from _runtime_names(config)
     yield from _models(config)
+    yield from _node_pools(config)
     if config.known("cluster") and config.cluster.production:
         yield from _floating_versions(config)
 
@@ -84,6 +85,22 @@ def _models(config: Config) -> Iterator[Problem]:
 def _key_of(location: Location, key: str) -> Location:
     """Return the location of a runtime's key; `dynamicModelRuntime` has neither a name nor `dynamicModel` to set."""
     return location if location == ("dynamicModelRuntime",) else (*location, key)
+
+
+def _node_pools(config: Config) -> Iterator[Problem]:
+    """Yield runtimes that share the nodes of one that has none."""
+    shared = {
+        runtime.name: runtime.extra_values.karpenter.existing_node_pool
+        for runtime in config.runtimes.values()
+        if runtime.known("name")
+    }
+    for location, runtime in config.runtimes.items():
+        pool = runtime.extra_values.karpenter.existing_node_pool
+        if pool and shared.get(pool):
+            yield Problem(
+                (*location, "extraValues", "karpenter", "existingNodePool"),
+                f"names {pool}, which has no nodes of its own but those of {shared[pool]}: name that, or none",
+            )
 
 
 def _floating_versions(config: Config) -> Iterator[Problem]:
@@ -190,12 +207,7 @@ def _runtime_warnings(written: Mapping[str, Any], runtime: Runtime) -> Iterator[
 
 
 def _values_warnings(values: ExtraValues) -> Iterator[Problem]:
-    if values.karpenter.node_template.ami_family == "AL2":
-        # https://docs.aws.amazon.com/eks/latest/userguide/eks-ami-deprecation-faqs.html
-        yield Problem(
-            ("karpenter", "nodeTemplate", "amiFamily"),
-            "AL2 has no images for Kubernetes 1.33 and newer: use Bottlerocket or AL2023",
-        )
+    yield from _node_warnings(values.karpenter)
     pods, agent = values.pods, values.pods.queue_agent
     if pods.scaling.enabled and "replicas" in pods.model_fields_set:
         yield Problem(
@@ -215,3 +227,34 @@ def _values_warnings(values: ExtraValues) -> Iterator[Problem]:
             (values.spelling, "queueAgent", "modelMountPath"),
             "does nothing, since the agent needs no models: set inferenceApi.modelMountPath",
         )
+    if agent.drain_seconds < agent.job_timeout_seconds:
+        yield Problem(
+            (values.spelling, "queueAgent", "drainSeconds"),
+            f"is less than the {agent.job_timeout_seconds} jobTimeoutSeconds: a job that takes longer begins again on "
+            "another pod when its own has to go",
+        )
+    efs = pods.persistence.efs
+    if efs.access_point_id and not efs.file_system_id:
+        yield Problem((values.spelling, "persistence", "efs", "accessPointId"), "does nothing without fileSystemId")
+
+
+def _node_warnings(karpenter: Karpenter) -> Iterator[Problem]:
+    template = karpenter.node_template
+    if template.ami_family == "AL2":
+        # https://docs.aws.amazon.com/eks/latest/userguide/eks-ami-deprecation-faqs.html
+        yield Problem(
+            ("karpenter", "nodeTemplate", "amiFamily"),
+            "AL2 has no images for Kubernetes 1.33 and newer: use Bottlerocket or AL2023",
+        )
+    if template.ami_family != "Bottlerocket" and "data_volume" in template.model_fields_set:
+        yield Problem(
+            ("karpenter", "nodeTemplate", "dataVolume"),
+            f"does nothing, since {template.ami_family} has one volume for everything: set osVolume",
+        )
+    if karpenter.existing_node_pool:
+        for key in ("provisioner", "node_template"):
+            if key in karpenter.model_fields_set:
+                yield Problem(
+                    ("karpenter", karpenter.keys()[key]),
+                    "does nothing beside existingNodePool, but for extraTaints: the nodes are somebody else's",
+                )

@@ -67,7 +67,7 @@ INFERENCE_API = Form("InferenceAPI", "{stack}", 24)
 # IAM: 64. bootstrap/eks makes the role, for the nodes of every runtime.
 NODE_ROLE = Form("IAM role of the runtimes' nodes", "{stack}-karpenter-node", 64)
 
-# The tag of the subnets and security groups that Karpenter launches nodes with; its value is the name of the stack.
+# The tag of the subnets and security groups that Karpenter launches nodes with; its value is the name of the cluster.
 DISCOVERY_TAG = "karpenter.sh/discovery"
 
 # Applications of the platform live in the namespace where the runtimes' do, so a runtime cannot have their names.

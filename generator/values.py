@@ -4,6 +4,7 @@ The defaults are those of runtimes/chart, whose values.yaml and values.schema.js
 travels.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -400,6 +401,19 @@ class QueueAgent(Container):
         default_factory=XRay, alias="XRay", description="Older spelling of `xray`."
     )
 
+    def problems(self) -> Iterator[Problem]:
+        """Yield variables that would say something else than what the pod's grace period is made of."""
+        if not self.known("extra_env"):
+            return
+        for name in ("job_timeout_seconds", "drain_seconds", "finish_seconds"):
+            if name.upper() in {variable.name for variable in self.extra_env}:
+                yield Problem(("extraEnv",), f"has {name.upper()}: set queueAgent.{self.keys()[name]} instead")
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long a pod may take to end: its job, what is to be stored, and a minute to give back the rest."""
+        return self.drain_seconds + self.finish_seconds + 60
+
     @property
     def xray_spelling(self) -> Literal["xray", "XRay"]:
         """Which of its two keys tracing is set under."""
@@ -546,6 +560,15 @@ class RuntimeValues(Section):
             )
 
 
+# Seconds of each unit of a duration.
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def seconds_of(duration: Duration) -> int:
+    """Return the length of a duration, such as 90 of `1m30s`; there is none for `Never`."""
+    return sum(int(amount) * UNITS[unit] for amount, unit in re.findall("([0-9]+)([smh])", duration))
+
+
 class ExtraValues(Section):
     """The Helm values of a runtime that people may set."""
 
@@ -564,6 +587,18 @@ class ExtraValues(Section):
     sd_webui_inference_api: Annotated[RuntimeValues, Older()] = Field(
         default_factory=RuntimeValues, description="Older spelling of `runtime`."
     )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield that nodes would not wait for what pods may take."""
+        disruption, agent = self.karpenter.provisioner.disruption, self.pods.queue_agent
+        if not (disruption.known("termination_grace_period") and agent.known("drain_seconds", "finish_seconds")):
+            return
+        given = disruption.termination_grace_period
+        if given and seconds_of(given) <= agent.grace_seconds:
+            yield Problem(
+                ("karpenter", "provisioner", "disruption", "terminationGracePeriod"),
+                f"is {given}, and a pod may take {agent.grace_seconds}s to end: give it more, or leave it out",
+            )
 
     @property
     def spelling(self) -> Literal["runtime", "sdWebuiInferenceApi"]:

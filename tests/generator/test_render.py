@@ -63,7 +63,7 @@ def test_check_names_a_changed_a_missing_and_a_left_over_file_and_what_mends_the
     assert not (rendered / "claims" / "runtimes" / "old.yaml").exists()
 
 
-@pytest.mark.parametrize("path", ["docs/reference.md", "clusters/config.schema.json"])
+@pytest.mark.parametrize("path", ["docs/reference.md", "clusters/config.schema.json", "runtimes/chart/README.md"])
 def test_check_covers_what_all_clusters_share(checkout: Path, path: str) -> None:
     (checkout / path).unlink()
     done = render(checkout, "--check")

@@ -39,6 +39,13 @@ labels:
 {{- fail (printf "global.imageRegistry is not set, where the image of %s would be: set it, or the image's repository" .own) }}
 {{- end }}
 {{- $repository := .image.repository | default (printf "%s/%s" $registry .own) }}
+{{- if and .image.repository (regexMatch "[:@][^/]*$" .image.repository) }}
+{{- if .image.tag }}
+{{- fail (printf "%s has a tag or digest, and image.tag is set too: keep one" .image.repository) }}
+{{- end }}
+{{- .image.repository }}
+{{- else }}
 {{- $tag := .image.tag | default .context.Chart.AppVersion }}
 {{- printf "%s%s%s" $repository (ternary "@" ":" (hasPrefix "sha256:" $tag)) $tag }}
+{{- end }}
 {{- end }}
