@@ -63,6 +63,16 @@ fix: $(DEV) ## Mend style where it can be done mechanically (changes files)
 bench: $(DEV) $(EMULATOR) ## Measure speed
 	.venv/bin/python -m pytest -m bench -s tests
 
+.PHONY: chart
+chart: $(DEV) ## Package runtimes/chart into .cache/charts
+	@helm=$$(.venv/bin/python -m tools helm) && rm -rf .cache/charts && "$$helm" package runtimes/chart --destination .cache/charts
+
+.PHONY: publish publish-chart
+publish: publish-chart
+publish-chart: chart ## Push the chart to REGISTRY=<registry>/<path>, below charts/
+	@[ -n "$(REGISTRY)" ] || { echo "Say where to: make publish REGISTRY=123456789012.dkr.ecr.us-west-2.amazonaws.com/darkroom"; exit 2; }
+	@helm=$$(.venv/bin/python -m tools helm) && "$$helm" push .cache/charts/*.tgz "oci://$(REGISTRY)/charts"
+
 .PHONY: lock
 lock: $(UV) ## Compile pyproject.toml's groups into requirements/ (changes files)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev -o requirements/dev.txt
