@@ -22,6 +22,7 @@ from fastapi.routing import APIRoute
 from api import examples, problem
 from api.aws import Clients
 from api.settings import Settings
+from api.webhooks.event import JobEvent
 
 Document = dict[str, Any]
 
@@ -65,6 +66,15 @@ def describe(app: FastAPI) -> None:
         """Get this document."""
         return openapi() | {"servers": [{"url": request.scope.get("root_path") or "/"}]}
 
+    def job_ended(ended: JobEvent) -> None:
+        """Tell of the end of a job that named a webhook.
+
+        Signed as the Standard Webhooks specification says, in the headers `webhook-id`, `webhook-timestamp` and
+        `webhook-signature`. What is not answered with 2xx is sent again, with the same `webhook-id`, for a day and a
+        half; 410 ends it.
+        """
+
+    app.webhooks.add_api_route("job-ended", job_ended, methods=["POST"], tags=["v1"])
     app.openapi = openapi  # type: ignore[method-assign]
     app.add_api_route("/openapi.json", describe_api, tags=["service"])
 
@@ -72,8 +82,20 @@ def describe(app: FastAPI) -> None:
 def document(app: FastAPI) -> Document:
     """Return the OpenAPI document of `app`."""
     made = get_openapi(
-        title=app.title, version=app.version, summary=app.summary, description=_ABOUT, tags=_TAGS, routes=app.routes
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=_ABOUT,
+        tags=_TAGS,
+        routes=app.routes,
+        webhooks=app.webhooks.routes,
     )
+    for webhook in made["webhooks"].values():
+        # The answers of receivers, of which FastAPI thinks as of ours.
+        webhook["post"]["responses"] = {
+            "2XX": {"description": "Taken in."},
+            "410": {"description": "Do not tell this again."},
+        }
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     # FastAPI puts in how it would answer itself.
     for unused in ("HTTPValidationError", "ValidationError"):

@@ -10,7 +10,6 @@ from hashlib import sha256
 from typing import Literal
 
 from pydantic import BaseModel, Field
-from standardwebhooks import Webhook
 
 from api.state import JobState
 
@@ -73,6 +72,8 @@ def parse_secrets(text: str) -> list[str]:
 
 def headers(secrets: list[str], message: str, body: str, now: datetime) -> dict[str, str]:
     """Return the headers of a delivery, signed with each of the secrets: receivers may still have an older one."""
+    from standardwebhooks import Webhook
+
     return {
         "content-type": "application/json",
         "user-agent": "darkroom-webhooks",

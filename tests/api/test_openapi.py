@@ -1,6 +1,7 @@
 """One document describes the API: it is what is served, what is in git, and true."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,18 @@ def test_a_document_that_has_changed_is_told_with_its_difference(
     assert openapi.main() == 0
     monkeypatch.setattr("sys.argv", ["openapi", "--check"])
     assert openapi.main() == 0
+
+
+def test_every_schema_that_is_referred_to_is_there() -> None:
+    text = json.dumps(DOCUMENT)
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert named <= DOCUMENT["components"]["schemas"].keys()
+
+
+def test_what_webhooks_are_told_is_described_too() -> None:
+    told = DOCUMENT["webhooks"]["job-ended"]["post"]
+    assert told["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/JobEvent"}
+    assert told["responses"].keys() == {"2XX", "410"}
 
 
 def test_every_operation_has_a_name_of_its_own_and_says_what_it_is_for() -> None:
