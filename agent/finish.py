@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from agent import outcome
-from agent.adapter import Adapter
+from agent.adapter import Adapter, Output
 from agent.errors import JobError, PermanentError
 from agent.lease import Keeper
 from agent.notice import Notices
@@ -78,7 +78,7 @@ class Finish:
             ours = outcome.failed(work, work.job, work.error, self._store.bucket)
             items = [] if work.started_at else outcome.index(work, work.job)
         else:
-            output = self._adapter.read(work.request, work.answer)
+            output = self._output(work)
             ours = outcome.succeeded(work, work.job, output, self._store.bucket)
             items = outcome.images(work.job, output)
         # The document has the pictures' names, which are known beforehand.
@@ -89,3 +89,10 @@ class Finish:
         if result != ours:
             self._store.put_json(work.job.document_key, document(result))
         return result
+
+    def _output(self, work: Work) -> Output:
+        """Decode the answer, once: what it was made of is let go, for pictures are large."""
+        if work.output is None:
+            work.output = self._adapter.read(work.request, work.answer)
+            work.request = work.answer = None
+        return work.output

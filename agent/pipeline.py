@@ -312,7 +312,9 @@ class Pipeline:
         """Note what went wrong, and return whether it ends the job."""
         work.error = reason
         last = 0 < self.settings.max_receive_count <= work.lease.delivery.attempt
-        return isinstance(reason, PermanentError) or (last and not isinstance(reason, PostponedError))
+        # What is given back for the last time is never received again. A duplicate leaves the end to the other one.
+        theirs = isinstance(reason, PostponedError) and not isinstance(reason, DrainedError)
+        return isinstance(reason, PermanentError) or (last and not theirs)
 
     def _give_back(self, work: Work, reason: JobError) -> None:
         match reason:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from agent.adapter import Output
 from agent.errors import DeadlineError, ExpiredError, JobError
 from agent.lease import Lease
 from contract.job import Job
@@ -20,7 +21,8 @@ class Work:
         lease: Our right to the message.
         job: The job in it, or None if it holds none.
         request: What the adapter made of the job.
-        answer: What the inference server said.
+        answer: What the inference server said, until that is decoded.
+        output: What was in the answer.
         error: Why there is no answer.
         result: The result of an earlier attempt, found stored.
         expires: When it must have been started, and
@@ -33,6 +35,7 @@ class Work:
     job: Job | None = None
     request: Any = None
     answer: Any = None
+    output: Output | None = None
     error: JobError | None = None
     result: Result | None = None
     expires: float = math.inf

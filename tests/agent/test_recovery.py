@@ -179,6 +179,23 @@ def test_job_longer_than_the_drain_is_interrupted_and_handed_back(stage: Stage, 
     assert [line["code"] for line in agent.logged("message released")] == ["drained"]
 
 
+def test_job_that_is_handed_back_for_the_last_time_leaves_a_result(stage: Stage, spawn: Spawn, webui: WebUI) -> None:
+    webui.held.clear()
+    stage.send(job("running"))
+    agent = spawn(visibility_timeout_seconds=600, drain_seconds=0, max_receive_count=1)
+    eventually(lambda: webui.asked, "the start")
+    stage.send(job("waiting"))
+    eventually(lambda: stage.depth() == (0, 2), "both held")
+    agent.popen.terminate()
+    assert agent.popen.wait(PATIENCE_S) == 0
+    assert {result["id"]: result["failure"]["code"] for result in stage.results()} == {
+        "running": "drained",
+        "waiting": "drained",
+    }
+    assert len(stage.heard(2)) == 2
+    assert stage.depth() == (2, 0), "SQS moves them to the dead-letter queue when they would be received once more"
+
+
 def test_second_signal_ends_the_agent_at_once(stage: Stage, spawn: Spawn, webui: WebUI) -> None:
     webui.held.clear()
     stage.send(job())
