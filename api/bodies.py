@@ -16,7 +16,9 @@ Side = Annotated[int, Field(ge=16, le=8192)]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Count = Annotated[int, Field(ge=1, le=100)]
 # An empty one is drawn, like -1.
-Seed = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value), Field(ge=-1, lt=2**64)]
+Seed = Annotated[
+    Annotated[int, Field(ge=-1, lt=2**64)] | None, BeforeValidator(lambda value: None if value == "" else value)
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 Picture = Annotated[str, Field(min_length=1)]
 

@@ -16,6 +16,8 @@ from api.aws import Clients, connect
 from api.settings import Settings
 from contract import keys
 from contract.job import Job, decode
+from tests.api import serving
+from tests.conftest import Aws
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -136,3 +138,20 @@ def _queue(aws: Clients, sqs: "SQSClient", topic: str, runtime: str) -> str:
         Attributes={"FilterPolicy": json.dumps({"runtime": [runtime]})},
     )
     return url
+
+
+@pytest.fixture(scope="session")
+def running(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.Running]:
+    s3, sqs, sns = (aws.client(service) for service in ("s3", "sqs", "sns"))
+    for bucket in (serving.OUTPUTS, serving.CONFIG):
+        s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=serving.CONFIG, Key=keys.RUNTIMES, Body=json.dumps(serving.RUNTIMES).encode())
+    topic = sns.create_topic(Name="api-input")["TopicArn"]
+    queues = {}
+    for runtime in ("tiny", "flow"):
+        queues[runtime] = sqs.create_queue(QueueName=f"api-{runtime}")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queues[runtime], AttributeNames=["QueueArn"])
+        policy = {"FilterPolicy": json.dumps({"runtime": [runtime]})}
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"], Attributes=policy)
+    with serving.served(aws, tmp_path_factory.mktemp("api") / "api.log", topic) as (url, _):
+        yield serving.Running(url, topic, s3, sqs, queues)

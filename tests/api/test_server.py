@@ -5,90 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
-import pytest
 
-from bootstrap.local.programs import Ports, answers
 from contract import keys
 from contract.job import decode, encode
 from contract.result import Result
+from tests.api.serving import OUTPUTS, Running, served
 from tests.conftest import Aws
 
-if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
-    from types_boto3_sqs import SQSClient
-
-OUTPUTS, CONFIG = "api-outputs", "api-config"
 SECRET = "swordfish"
-RUNTIMES = [
-    {"name": "tiny", "type": "sdwebui", "model": "tiny.safetensors"},
-    {"name": "flow", "type": "comfyui"},
-]
-
-
-@dataclass
-class Running:
-    """A running API and what is behind it."""
-
-    url: str
-    topic: str
-    s3: "S3Client"
-    sqs: "SQSClient"
-    queues: dict[str, str]
-
-    def receive(self, runtime: str, seconds: int = 10) -> list[str]:
-        found = self.sqs.receive_message(QueueUrl=self.queues[runtime], WaitTimeSeconds=seconds, MaxNumberOfMessages=10)
-        for message in found.get("Messages", []):
-            self.sqs.delete_message(QueueUrl=self.queues[runtime], ReceiptHandle=message["ReceiptHandle"])
-        return [message["Body"] for message in found.get("Messages", [])]
-
-
-@contextmanager
-def served(aws: Aws, log: Path, topic: str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
-    """Run an API until the end, if it has not ended before; give its address and its process."""
-    port = Ports().of("api", 0)
-    url = f"http://127.0.0.1:{port}"
-    environ = {"PATH": os.environ["PATH"], "SNS_TOPIC_ARN": topic, **aws.environ}
-    environ |= {"S3_OUTPUT_BUCKET": OUTPUTS, "RUNTIMES_BUCKET": CONFIG}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "api", "--port", str(port)], env=environ, stdout=output, stderr=output
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while not answers(f"{url}/healthz"):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield url, process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def running(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    s3, sqs, sns = (aws.client(service) for service in ("s3", "sqs", "sns"))
-    for bucket in (OUTPUTS, CONFIG):
-        s3.create_bucket(Bucket=bucket)
-    s3.put_object(Bucket=CONFIG, Key=keys.RUNTIMES, Body=json.dumps(RUNTIMES).encode())
-    topic = sns.create_topic(Name="api-input")["TopicArn"]
-    queues = {}
-    for runtime in ("tiny", "flow"):
-        queues[runtime] = sqs.create_queue(QueueName=f"api-{runtime}")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=queues[runtime], AttributeNames=["QueueArn"])
-        policy = {"FilterPolicy": json.dumps({"runtime": [runtime]})}
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"], Attributes=policy)
-    with served(aws, tmp_path_factory.mktemp("api") / "api.log", topic) as (url, _):
-        yield Running(url, topic, s3, sqs, queues)
 
 
 def guidance(job_id: str, runtime: str, tasktype: str) -> dict[str, Any]:
