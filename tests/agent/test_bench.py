@@ -36,14 +36,14 @@ def report(text: str) -> None:
     print(f"\n{text}")  # noqa: T201 - what `make bench` is for
 
 
-def send(stage: Stage, count: int) -> None:
-    for first in range(0, count, 10):
+def send(stage: Stage, count: int, first: int = 0) -> None:
+    for start in range(first, first + count, 10):
         entries = [
             {
                 "Id": str(n),
                 "MessageBody": encode(Job(f"j{n}", RUNTIME, Task.TEXT_TO_IMAGE, {"prompt": "p"}, form=Form.V1)),
             }
-            for n in range(first, min(first + 10, count))
+            for n in range(start, min(start + 10, first + count))
         ]
         stage.sqs.send_message_batch(QueueUrl=stage.queue_url, Entries=entries)
 
@@ -53,8 +53,9 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def rss_mib(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+def rss_mib(pid: int, of: str = "VmRSS") -> float:
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status[of].split()[0]) / 1024
 
 
 @pytest.mark.bench
@@ -100,3 +101,46 @@ def eventually_drawn(gpu: str, count: int) -> list[list[float]]:
             return spans
         time.sleep(0.2)
     raise AssertionError(f"{count} pictures were not drawn")
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(2400)
+def test_memory_is_flat_over_many_jobs(stage: Stage, spawn: Spawn) -> None:
+    jobs, step = 10_000, 1_000
+    with program("tests.agent.gpu", "0", "0", "1000") as gpu:
+        agent = spawn(api_base_url=gpu, sd_model_checkpoint="a.safetensors", visibility_timeout_seconds=60, prefetch=4)
+        samples = []
+        began = time.monotonic()
+        for sent in range(step, jobs + step, step):
+            send(stage, step, first=sent - step)
+            eventually_drawn(gpu, sent)
+            samples.append(rss_mib(agent.popen.pid))
+        took_s = time.monotonic() - began
+        report(
+            f"{jobs} jobs, {jobs / took_s:.0f} a second, {1000 * cpu_s(agent.popen.pid) / jobs:.0f} ms of CPU each;"
+            f" MiB after each {step}: {', '.join(f'{sample:.0f}' for sample in samples)}"
+        )
+        assert max(samples[2:]) - samples[1] < 8
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(600)
+def test_peak_memory_is_bounded_by_the_settings_when_aws_is_slow(aws: Aws, stage: Stage, spawn: Spawn) -> None:
+    picture, jobs = 16_000_000, 12
+    answer_mib = picture * 4 / 3 / 2**20
+    with (
+        program("tests.agent.proxy", aws.url, "1") as slow,
+        program("tests.agent.gpu", "0.1", "0", str(picture)) as gpu,
+    ):
+        agent = spawn(aws_endpoint_url=slow, api_base_url=gpu, sd_model_checkpoint="a.safetensors", finishers=2)
+        eventually(lambda: agent.logged("inference server ready"), "the start")
+        base = rss_mib(agent.popen.pid)
+        send(stage, jobs)
+        eventually_drawn(gpu, jobs)
+        eventually(stage.empty, "the last job")
+        peak = rss_mib(agent.popen.pid, "VmHWM") - base
+        report(
+            f"answers of {answer_mib:.0f} MiB, 2 finishers, 1 s a call of AWS: at most {peak:.0f} MiB above an idle agent"
+        )
+        # One answer is being read and one waits; each finisher has, for a moment, an answer, its text and its picture.
+        assert peak < answer_mib * (2 + 1 + 2 * 3) + 16
