@@ -74,11 +74,6 @@ def rest_api(document: Manifest) -> Manifest:
     }
 
 
-def text(document: Manifest) -> str:
-    """Return the same as compact JSON, in the same order whatever the order of the document."""
-    return json.dumps(rest_api(document), sort_keys=True, separators=(",", ":"))
-
-
 def _path(operations: Manifest, document: Manifest, models: Manifest) -> Manifest:
     """Return the methods of a path; those that it has no operation for are answered by the API, which says so."""
     listed = {method: operations[method] for method in _METHODS if method in operations}

@@ -51,8 +51,8 @@ def parse_secrets(text: str) -> list[str]:
     """Return the secrets that `text` lists, parted by spaces or lines, the newest first.
 
     Raises:
-        InvalidSecretError: There is none, or one is not what the specification says: `whsec_`, then 24 to 64 bytes in
-            base64.
+        InvalidSecretError: There is none, or one is not what the specification says: 24 to 64 bytes in base64, after
+            `whsec_` or without it.
     """
     secrets = text.split()
     if not secrets:
@@ -62,9 +62,9 @@ def parse_secrets(text: str) -> list[str]:
             length = len(base64.b64decode(secret.removeprefix(PREFIX), validate=True))
         except binascii.Error:
             length = 0
-        if not secret.startswith(PREFIX) or not 24 <= length <= 64:
+        if not 24 <= length <= 64:
             raise InvalidSecretError(
-                f"signing secret {number} is not {PREFIX} and 24 to 64 bytes in base64: "
+                f"signing secret {number} is not 24 to 64 bytes in base64: "
                 f"make one by `echo {PREFIX}$(openssl rand -base64 32)`"
             )
     return secrets

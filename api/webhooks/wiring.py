@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 from api import log
+from api import settings as api_settings
 from api.aws import connect
 from api.service import assemble
 from api.webhooks.delivery import Deliveries
@@ -19,10 +20,10 @@ def secrets(settings: Settings) -> Callable[[], list[str]]:
     """Return where the signing secrets come from; they may be replaced while we run."""
 
     def read() -> list[str]:
-        if settings.webhook_secrets_arn:
+        if settings.webhook_secret_id:
             from aws_lambda_powertools.utilities.parameters import get_secret
 
-            text = str(get_secret(settings.webhook_secrets_arn, max_age=_SECRET_SECONDS))
+            text = str(get_secret(settings.webhook_secret_id, max_age=_SECRET_SECONDS))
         elif settings.webhook_secrets_file:
             text = settings.webhook_secrets_file.read_text(encoding="utf-8")
         else:
@@ -47,7 +48,16 @@ def worker() -> Worker:
     read()
     deliveries = Deliveries(
         clients,
-        assemble(settings, clients),
+        # Nothing is routed or published here.
+        assemble(
+            api_settings.Settings(
+                sns_topic_arn="",
+                s3_output_bucket=settings.s3_output_bucket,
+                runtimes_bucket="",
+                presign_seconds=settings.presign_seconds,
+            ),
+            clients,
+        ),
         read,
         timeout_s=settings.webhook_timeout_seconds,
         allow_private=settings.webhook_allow_private,

@@ -51,7 +51,7 @@ class Stage:
 def deploy(client: Any, uri: str) -> str:
     """Make a REST API of the document, as API Gateway's import does; the emulator's own import knows half of it."""
     document = json.loads((REPOSITORY / "api" / "openapi.json").read_text(encoding="utf-8"))
-    body = json.loads(gateway.text(document).replace(gateway.INTEGRATION_URI, uri))
+    body = json.loads(json.dumps(gateway.rest_api(document)).replace(gateway.INTEGRATION_URI, uri))
     api: str = client.create_rest_api(name=body["info"]["title"])["id"]
     [root] = client.get_resources(restApiId=api)["items"]
     resources: dict[str, str] = {"": root["id"]}

@@ -35,10 +35,15 @@ def deliverer(environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[b
 
 
 @pytest.fixture
-def environ(aws: Aws) -> dict[str, str]:
+def topic(aws: Aws) -> str:
+    """The output topic."""
+    return str(aws.client("sns").create_topic(Name="webhook-output")["TopicArn"])
+
+
+@pytest.fixture
+def environ(aws: Aws, topic: str) -> dict[str, str]:
     aws.client("s3").create_bucket(Bucket=BUCKET)
     sqs, sns = aws.client("sqs"), aws.client("sns")
-    topic = sns.create_topic(Name="webhook-output")["TopicArn"]
     # Whoever dies while it delivers is followed by another soon.
     queue = sqs.create_queue(QueueName="webhooks", Attributes={"VisibilityTimeout": "2"})["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -47,9 +52,7 @@ def environ(aws: Aws) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         **aws.environ,
-        "SNS_TOPIC_ARN": topic,
         "S3_OUTPUT_BUCKET": BUCKET,
-        "RUNTIMES_BUCKET": BUCKET,
         "WEBHOOK_QUEUE_URL": queue,
         "WEBHOOK_SECRETS": SECRET,
         "WEBHOOK_ALLOW_PRIVATE": "true",
@@ -85,14 +88,14 @@ def end(aws: Aws, topic: str, job_id: str, webhook: str | None) -> None:
 
 
 def test_a_deliverer_that_dies_loses_nothing_and_its_receiver_sees_the_same_id_twice(
-    aws: Aws, environ: dict[str, str], tmp_path: Path
+    aws: Aws, topic: str, environ: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "webhooks.log"
     with receiving() as receiver:
         receiver.hold = threading.Event()
         with deliverer(environ, log) as first:
-            end(aws, environ["SNS_TOPIC_ARN"], "silent", None)
-            end(aws, environ["SNS_TOPIC_ARN"], "mine", receiver.url)
+            end(aws, topic, "silent", None)
+            end(aws, topic, "mine", receiver.url)
             eventually(lambda: receiver.got, "the first delivery")
             first.kill()
             first.wait()
@@ -121,9 +124,9 @@ def test_a_deliverer_that_dies_loses_nothing_and_its_receiver_sees_the_same_id_t
 @pytest.mark.parametrize(
     ("removed", "added", "problem"),
     [
-        ("WEBHOOK_SECRETS", {}, "set one of WEBHOOK_SECRETS, WEBHOOK_SECRETS_FILE and WEBHOOK_SECRETS_ARN"),
+        ("WEBHOOK_SECRETS", {}, "set one of WEBHOOK_SECRETS, WEBHOOK_SECRETS_FILE and WEBHOOK_SECRET_ID"),
         ("WEBHOOK_QUEUE_URL", {}, "WEBHOOK_QUEUE_URL: Field required"),
-        ("WEBHOOK_SECRETS", {"WEBHOOK_SECRETS": "whsec_swordfish"}, "signing secret 1 is not whsec_"),
+        ("WEBHOOK_SECRETS", {"WEBHOOK_SECRETS": "whsec_swordfish"}, "signing secret 1 is not 24 to 64 bytes in base64"),
         ("WEBHOOK_SECRETS", {"WEBHOOK_SECRETS_FILE": "/nowhere"}, "No such file or directory: '/nowhere'"),
     ],
 )
@@ -134,7 +137,7 @@ def test_without_its_settings_it_says_which_and_does_not_start(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = {"SNS_TOPIC_ARN": "x", "S3_OUTPUT_BUCKET": "x", "RUNTIMES_BUCKET": "x", "WEBHOOK_QUEUE_URL": "x"}
+    given = {"S3_OUTPUT_BUCKET": "x", "WEBHOOK_QUEUE_URL": "x"}
     given |= {"WEBHOOK_SECRETS": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
     given.pop(removed)
     monkeypatch.delenv(removed, raising=False)

@@ -11,6 +11,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from structlog.testing import capture_logs
 
@@ -19,9 +20,10 @@ from api.service import assemble
 from api.webhooks import call, wiring
 from api.webhooks.delivery import DELAYS_S, MAX_ATTEMPTS, Deliveries
 from api.webhooks.event import InvalidSecretError, parse_secrets
+from api.webhooks.settings import Settings
 from api.webhooks.worker import Notice, Worker
 from contract import keys
-from tests.api.conftest import BUCKET, CONFIG_BUCKET, Platform
+from tests.api.conftest import BUCKET, Platform
 from tests.api.receiver import SECRET, Receiver, receiving
 
 OLDER_SECRET = "whsec_" + "dGhlIG9uZSB0aGF0IHdhcyB1c2VkIGJlZm9yZQ=="
@@ -353,9 +355,8 @@ def test_neither_urls_nor_what_they_answer_is_logged(platform: Platform, receive
     ("text", "problem"),
     [
         ("", "there is no signing secret"),
-        (f"{SECRET} whsec_swordfish", "signing secret 2 is not whsec_ and 24 to 64 bytes in base64"),
-        (SECRET.removeprefix("whsec_"), "signing secret 1 is not whsec_"),
-        ("whsec_" + "eHh4", "signing secret 1 is not whsec_"),
+        (f"{SECRET} whsec_swordfish", "signing secret 2 is not 24 to 64 bytes in base64"),
+        ("whsec_" + "eHh4", "signing secret 1 is not 24 to 64 bytes in base64"),
     ],
 )
 def test_a_secret_that_is_none_is_told_without_quoting_it(text: str, problem: str) -> None:
@@ -363,6 +364,17 @@ def test_a_secret_that_is_none_is_told_without_quoting_it(text: str, problem: st
         parse_secrets(text)
     assert str(told.value).startswith(problem)
     assert "swordfish" not in str(told.value)
+
+
+def test_a_secret_that_secrets_manager_has_drawn_signs_too(platform: Platform, receiver: Receiver) -> None:
+    """Letters and digits, without the prefix: read again when it has been replaced, after a while."""
+    manager = boto3.client("secretsmanager")
+    drawn = manager.get_random_password(PasswordLength=64, ExcludePunctuation=True)["RandomPassword"]
+    manager.create_secret(Name="webhooks", SecretString=drawn)
+    settings = Settings(s3_output_bucket=BUCKET, webhook_queue_url="x", webhook_secret_id="webhooks")
+    ended(platform, receiver.url)
+    deliveries(platform, *wiring.secrets(settings)()).deliver("mine", 1)
+    assert receiver.verified(drawn)
 
 
 class TestInTheQueue:
@@ -410,9 +422,7 @@ class TestInTheQueue:
     @pytest.fixture
     def environment(self, platform: Platform, queue: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         values = {
-            "SNS_TOPIC_ARN": platform.settings.sns_topic_arn,
             "S3_OUTPUT_BUCKET": BUCKET,
-            "RUNTIMES_BUCKET": CONFIG_BUCKET,
             "WEBHOOK_QUEUE_URL": queue,
             "WEBHOOK_SECRETS": SECRET,
             "WEBHOOK_ALLOW_PRIVATE": "true",
