@@ -34,13 +34,16 @@ class Chart:
         self.helm = helm
         self._cases: dict[str, dict[str, Manifest]] = {}
 
-    def render(self, values: Manifest, release: str = "sdruntime") -> list[Manifest]:
+    def render(self, values: Manifest, release: str = "sdruntime", folder: Path = CHART) -> list[Manifest]:
         """Return the manifests of a release.
+
+        Args:
+            folder: The chart, or a package of it.
 
         Raises:
             RefusedError: The values are not those of the chart, or do not go together.
         """
-        command = [str(self.helm), "template", release, str(CHART), "--namespace", NAMESPACE, "--values", "-"]
+        command = [str(self.helm), "template", release, str(folder), "--namespace", NAMESPACE, "--values", "-"]
         done = subprocess.run(command, input=yaml.safe_dump(values), capture_output=True, text=True, check=False)
         if done.returncode:
             raise RefusedError(done.stderr)

@@ -1,5 +1,6 @@
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from agent.settings import Settings
 from generator import names
 from generator.build import build
 from generator.load import load
+from generator.model import VERSION
 from tests.generator.cases import CLUSTERS, EXAMPLES, VALID
 from tests.runtimes.chart import CASES, CHART, NAMESPACE, Chart, Manifest, RefusedError, container, env
 
@@ -44,7 +46,8 @@ def runtimes_of(file: Path) -> dict[str, Manifest]:
 def test_the_chart_takes_whatever_the_generator_renders(file: Path, chart: Chart) -> None:
     for name, values in runtimes_of(file).items():
         kinds = {manifest["kind"] for manifest in chart.render(values, name)}
-        assert {"Deployment", "ServiceAccount", "ScaledObject", "NodePool", "EC2NodeClass"} <= kinds
+        assert {"Deployment", "ServiceAccount", "ScaledObject"} <= kinds
+        assert ({"NodePool", "EC2NodeClass"} <= kinds) is not bool(values["karpenter"].get("existingNodePool"))
 
 
 @pytest.mark.parametrize("case", [file.stem for file in CASES])
@@ -126,6 +129,15 @@ def test_variables_can_be_a_map_or_a_list_and_win_over_the_charts(chart: Chart) 
     )
     expected = {"A": "1", "API_ONLY": "false", "CONFIG_FILE": "/tmp/config.json"}
     assert env(container(as_map, "inference-api")) == env(container(as_list, "inference-api")) == expected
+
+
+def test_a_packaged_chart_renders_the_same(chart: Chart, tmp_path: Path) -> None:
+    subprocess.run([chart.helm, "package", CHART, "--destination", tmp_path], check=True, capture_output=True)
+    [package] = tmp_path.iterdir()
+    [file] = [file for file in CASES if file.stem == "everything"]
+    values = yaml.safe_load(file.read_text())
+    assert package.name == f"darkroom-runtime-{VERSION}.tgz"
+    assert chart.render(values, folder=package) == chart.render(values)
 
 
 # The pod
@@ -336,6 +348,15 @@ def test_without_a_model_bucket_the_image_keeps_the_models_that_it_has(chart: Ch
     found = chart.render_case("minimal")
     assert not {"PersistentVolume", "PersistentVolumeClaim"} & found.keys()
     assert "models" not in {volume["name"] for volume in pod(found)["volumes"]}
+
+
+@pytest.mark.parametrize("case", ["static-model", "comfyui", "everything"])
+def test_the_projects_images_are_told_where_models_are(case: str, chart: Chart) -> None:
+    server = container(chart.render_case(case)["Deployment"], "inference-api")
+    [mount] = [mount for mount in server["volumeMounts"] if mount["name"] == "models"]
+    assert env(server)["MODELS_DIR"] == mount["mountPath"]
+    # They write below the first of these, as their user's home is.
+    assert "/tmp" in {mount["mountPath"] for mount in server["volumeMounts"]}
 
 
 def test_only_a_claim_whose_data_goes_with_it_is_asked_about(chart: Chart) -> None:

@@ -306,6 +306,7 @@ INFERENCE_API = [
         "/m",
         {
             f"{MODELS}{ALL}": GONE,
+            f"{SERVER}.env[MODELS_DIR].value": "/m",
             **{
                 f"{SERVER}.volumeMounts[/m].{key}": value
                 for key, value in {"name": "models", "mountPath": "/m", "readOnly": True}.items()
@@ -401,6 +402,7 @@ PERSISTENCE = [
             f"PersistentVolume{ALL}": GONE,
             f"PersistentVolumeClaim{ALL}": GONE,
             f"{POD}.volumes[models]{ALL}": GONE,
+            **gone(SERVER, "MODELS_DIR"),
             f"{MODELS}{ALL}": GONE,
         },
     ),

@@ -1,6 +1,6 @@
 {{/* A Grafana dashboard, two panels in a row, of the panels in files/dashboard.yaml. */}}
 {{- define "runtime.dashboard" -}}
-{{- $selector := printf "{namespace=%q, runtime=%q}" .Release.Namespace (include "runtime.name" .) }}
+{{- $selector := printf "namespace=%q, runtime=%q" .Release.Namespace (include "runtime.name" .) }}
 title: Darkroom runtime {{ include "runtime.name" . }}
 uid: darkroom-{{ include "runtime.name" . | sha256sum | trunc 16 }}
 schemaVersion: 39
@@ -18,7 +18,7 @@ panels:
     fieldConfig: {defaults: {unit: {{ $panel.unit }}, min: 0}, overrides: []}
     targets:
       {{- range $legend, $query := $panel.queries }}
-      - expr: {{ $query | replace "{$runtime}" $selector | quote }}
+      - expr: {{ $query | replace "$runtime" $selector | quote }}
         legendFormat: {{ $legend | quote }}
         refId: {{ $legend | sha256sum | trunc 8 | quote }}
       {{- end }}

@@ -53,6 +53,9 @@ volumeMounts:
 - {name: CONFIG_FILE, value: /tmp/config.json}
 {{- include "runtime.modelEnv" . }}
 {{- end }}
+{{- if ne (include "runtime.models" .) "none" }}
+- {name: MODELS_DIR, value: {{ .Values.runtime.inferenceApi.modelMountPath | quote }}}
+{{- end }}
 {{- with .Values.runtime.inferenceApi.commandArguments }}
 - {name: EXTRA_CMD_ARG, value: {{ . | quote }}}
 {{- end }}
