@@ -9,6 +9,9 @@ from contract.job import Job, Task
 # Returns what is at each URL.
 Fetch = Callable[[Collection[str]], dict[str, bytes]]
 
+# A larger preview is not told: progress is written every second.
+MAX_PREVIEW_BYTES = 2**20
+
 
 @dataclass(frozen=True)
 class Output:
@@ -81,5 +84,6 @@ class Adapter(Protocol):
     def progress(self) -> dict[str, Any] | None:
         """Return how far the running request is, or None if the server cannot tell.
 
-        The keys are `progress` (0 to 1), `step`, `steps`, `eta_s` and `preview` (a `data:` URL, or None).
+        The keys are `progress` (0 to 1), `step`, `steps`, `eta_s` and `preview` (a `data:` URL, or None, also for a
+        picture of more than `MAX_PREVIEW_BYTES`).
         """

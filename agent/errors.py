@@ -2,6 +2,11 @@
 
 from typing import Any, ClassVar, Literal
 
+from contract.job import unsound
+
+# Of a detail that cannot be stored as it is.
+_LONGEST_DETAIL = 2000
+
 
 class JobError(Exception):
     """A job did not succeed.
@@ -16,10 +21,11 @@ class JobError(Exception):
     status: ClassVar[Literal["failed", "cancelled", "expired"]] = "failed"
 
     def __init__(self, code: str, message: str, detail: Any = None) -> None:
+        message = message.encode(errors="replace").decode()  # half a character cannot be stored
         super().__init__(message)
         self.code = code
         self.message = message
-        self.detail = detail
+        self.detail: Any = ascii(detail)[:_LONGEST_DETAIL] if unsound(detail) else detail
 
 
 class PermanentError(JobError):

@@ -20,7 +20,7 @@ from agent.comfyui.workflow import Graph
 from agent.errors import JobError, PermanentError, RuntimeLostError, TransientError
 from agent.http import Answer, Client, LateError
 from agent.settings import Settings
-from contract.job import TASKS_BY_RUNTIME_TYPE, Job
+from contract.job import TASKS_BY_RUNTIME_TYPE, Job, unsound
 
 log = structlog.get_logger()
 
@@ -161,8 +161,10 @@ class ComfyUI:
             answer = self._http.call("POST", "prompt", request.body, timeout_s=_PROMPT_S)
         except RuntimeLostError as error:
             # It may have been taken all the same: that is found out by its id, and not by asking again.
-            if self._history(request.prompt_id) is None and request.prompt_id not in self._queue():
-                raise
+            try:
+                self._look(request.prompt_id)
+            except JobError:
+                raise error from None
             log.warning("the answer to a prompt was lost, the prompt was not", reason=str(error))
             return {}
         if not answer.ok:
@@ -172,7 +174,7 @@ class ComfyUI:
             self._end(str(told["prompt_id"]))
             raise RuntimeLostError("runtime-unsupported", "this ComfyUI gives prompts ids of its own: use a newer one")
         node_errors = told.get("node_errors")
-        return node_errors if isinstance(node_errors, dict) else {}
+        return node_errors if isinstance(node_errors, dict) and not unsound(node_errors) else {}
 
     def _wait(self, prompt_id: str) -> Any:
         """Return the entry in ComfyUI's history about a prompt as soon as there is one."""

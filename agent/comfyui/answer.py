@@ -8,6 +8,7 @@ from agent import gpu
 from agent.comfyui.workflow import Graph
 from agent.errors import JobError, PermanentError, TransientError
 from agent.http import Answer
+from contract.job import unsound
 
 _LONGEST_TEXT = 8192
 _LONGEST_DETAIL = 2000
@@ -60,7 +61,8 @@ def ended(entry: Any) -> Ended:
     if isinstance(status, dict) and status.get("status_str") == "error":
         raise _failure(status.get("messages"))
     outputs = entry.get("outputs")
-    return Ended(outputs if isinstance(outputs, dict) else {})
+    shown = outputs.items() if isinstance(outputs, dict) else ()
+    return Ended({node: _sound(output) for node, output in shown if isinstance(output, dict) and not unsound(node)})
 
 
 def files(outputs: dict[str, Any], graph: Graph) -> list[File]:
@@ -122,6 +124,11 @@ def _failure(messages: Any) -> JobError:
                 return TransientError("gpu-error", message, told)
             return PermanentError("runtime-error", message, told)
     return PermanentError("runtime-error", "ComfyUI tells of an error, and not of which")
+
+
+def _sound(output: dict[str, Any]) -> dict[str, Any]:
+    """Return what a node shows, without what could not be stored again, such as numbers that are none."""
+    return {kind: items for kind, items in output.items() if not unsound([kind, items])}
 
 
 def _messages(messages: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import websocket
 
+from agent.adapter import MAX_PREVIEW_BYTES
+
 # Between two attempts to connect.
 _RECONNECT_S = 1.0
 _CONNECT_TIMEOUT_S = 5.0
-# Larger previews are not told: progress is written every second.
-MAX_PREVIEW_BYTES = 256 * 1024
 # https://github.com/Comfy-Org/ComfyUI/blob/master/protocol.py: the first four bytes of a binary message.
 _PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
 _IMAGE_TYPES = {1: "image/jpeg", 2: "image/png"}

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -32,6 +32,8 @@ _REFRESH_S = 30.0
 # The pipeline gives up a request after its own time; the connection is left a little longer.
 _GRACE_S = 60.0
 _SHOWN_MODELS = 20
+# With a preview that is larger than what is told, and would be a strange one.
+_PROGRESS_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Request:
     """
 
     path: str
-    body: bytes
+    body: bytes = field(repr=False)
     model: Model | None = None
     expected: int | None = None
 
@@ -136,7 +138,7 @@ class SdWebui:
 
     def progress(self) -> dict[str, Any] | None:
         """Return how far the running request is."""
-        told = answers.parsed(self._call("GET", "progress", None, _SOON_S))
+        told = answers.parsed(self._call("GET", "progress", None, _SOON_S, _PROGRESS_BYTES))
         state = told.get("state")
         state = state if isinstance(state, dict) else {}
         return {
@@ -208,14 +210,16 @@ class SdWebui:
         except (PermanentError, TransientError) as error:
             raise RuntimeLostError("runtime-lost", f"the web UI does not tell its options: {error}") from error
 
-    def _call(self, method: str, path: str, body: bytes | None, timeout_s: float) -> bytes:
+    def _call(
+        self, method: str, path: str, body: bytes | None, timeout_s: float, max_bytes: int | None = None
+    ) -> bytes:
         """Return the body of the web UI's answer. Nothing is ever sent twice.
 
         Raises:
             RuntimeLostError: The web UI was not there, or went away.
             PermanentError, TransientError: It answered with an error.
         """
-        answer = self._http.call(method, path, body, timeout_s=timeout_s)
+        answer = self._http.call(method, path, body, timeout_s=timeout_s, max_bytes=max_bytes)
         if not answer.ok:
             raise answers.refusal(answer.status, answer.body)
         return answer.body

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from agent import gpu
-from agent.adapter import Output
+from agent.adapter import MAX_PREVIEW_BYTES, Output
 from agent.errors import JobError, PermanentError, TransientError
 from agent.sdwebui.body import parameters
 from agent.store import media_type
@@ -45,7 +45,11 @@ def _told(value: Any) -> str:
     if not isinstance(value, list):
         return str(value)
     fields = [field for field in value if isinstance(field, dict)]
-    return "; ".join(f"{'.'.join(map(str, field.get('loc') or []))}: {field.get('msg')}" for field in fields)
+    return "; ".join(f"{_place(field.get('loc'))}: {field.get('msg')}" for field in fields)
+
+
+def _place(loc: Any) -> str:
+    return ".".join(map(str, loc)) if isinstance(loc, list) else str(loc)
 
 
 def parsed(body: bytes) -> dict[str, Any]:
@@ -90,7 +94,8 @@ def drawn(answer: dict[str, Any], expected: int) -> Output:
     first = told.get("index_of_first_image")
     start = first if isinstance(first, int) and 0 < first < len(pictures) else 0
     images = pictures[start : start + expected]
-    seeds = [seed for seed in told.get("all_seeds") or [] if isinstance(seed, int)]
+    drawn_from = told.get("all_seeds")
+    seeds = [seed for seed in drawn_from if isinstance(seed, int)] if isinstance(drawn_from, list) else []
     return Output(
         images=images,
         extras=pictures[start + expected :] + pictures[:start],
@@ -112,8 +117,10 @@ def enlarged(answer: dict[str, Any]) -> Output:
 
 def preview(image: Any) -> str | None:
     """Return the picture so far, which the web UI tells in base64, as a `data:` URL; None if there is none."""
-    if not isinstance(image, str) or not image or image.startswith("data:"):
-        return image or None
+    if not isinstance(image, str) or not 0 < len(image) <= MAX_PREVIEW_BYTES * 4 // 3:
+        return None
+    if image.startswith("data:"):
+        return image
     try:
         _, content_type = media_type(base64.b64decode(image[:64]))
     except ValueError:

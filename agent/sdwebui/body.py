@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.errors import PermanentError
-from contract.job import HEADER_FIELDS, Job, Task
+from contract.job import HEADER_FIELDS, Job, Task, unsound
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # A comma that ends a link, rather than one in it.
 _LINK_END = re.compile(r"\s*,\s*(?=[a-z][a-z0-9+.-]*://|$)", re.IGNORECASE)
 _IMAGE_NAME = re.compile("image|mask", re.IGNORECASE)
+# What a script is given by position has no name: there, a URL that is plainly a picture's is one.
+_POSITIONAL = {"args", "script_args"}
+_IMAGE_URL = re.compile(r"s3://\S+|https?://[^\s?#]+\.(png|jpe?g|webp|gif|bmp)([?#]\S*)?", re.IGNORECASE)
 # A longer text among the parameters is data.
 _LONGEST_PARAMETER = 8192
 # The tasks that enlarge pictures: no model draws, and there is no header.
@@ -92,7 +95,9 @@ def embedded(body: dict[str, Any], data: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def parameters(echoed: Any) -> dict[str, Any]:
-    """Return the parameters that the web UI echoes, without image data and nulls."""
+    """Return the parameters that the web UI echoes, without image data and nulls; none that could not be stored."""
+    if unsound(echoed):
+        return {}
     kept = _kept(_map_images(echoed, lambda _: ""))
     return kept if isinstance(kept, dict) else {}
 
@@ -100,7 +105,8 @@ def parameters(echoed: Any) -> dict[str, Any]:
 def _map_images(value: Any, change: Callable[[str], str], name: str = "") -> Any:
     """Return `value` with each text that is an image changed; `name` is that of the field that `value` is in."""
     if isinstance(value, str):
-        return change(value) if _IMAGE_NAME.search(name) else value
+        is_image = _IMAGE_NAME.search(name) or (name in _POSITIONAL and _IMAGE_URL.fullmatch(value))
+        return change(value) if is_image else value
     if isinstance(value, list):
         return [_map_images(item, change, name) for item in value]
     if isinstance(value, dict):

@@ -24,7 +24,7 @@ class Model:
         told_hash, told_name = info.get("sd_model_hash"), info.get("sd_model_name")
         if told_hash and self.hash:
             return bool(told_hash == self.hash)
-        return not told_name or told_name in self.names
+        return not told_name or not isinstance(told_name, str) or told_name in self.names
 
 
 def models(entries: Any) -> list[Model]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from agent.adapter import Output
@@ -21,9 +20,10 @@ from agent.comfyui.workflow import files as urls_of_files
 from agent.comfyui.workflow import is_file, prompt_id, upload_name, with_files, workflow
 from agent.errors import JobError, PermanentError, RuntimeLostError, TransientError
 from agent.settings import Settings
-from contract.job import Job, Task
+from contract.job import Job, Task, unsound
 from tests.agent.comfyui import FLAC, WEBM, FakeComfyUI
 from tests.agent.conftest import RUNTIME, Stage, Start, png
+from tests.agent.fuzz import fuzzed
 from tests.conftest import PATIENCE_S, eventually
 
 
@@ -329,7 +329,7 @@ def test_progress_counts_nodes_and_steps_and_has_the_last_preview(server: FakeCo
 
 def test_preview_that_is_large_is_not_told() -> None:
     progress = Progress("p", 1)
-    progress.note(Event("preview", {"type": "image/png", "image": b"x" * 300_000}))
+    progress.note(Event("preview", {"type": "image/png", "image": b"x" * 1_100_000}))
     assert progress.told()["preview"] is None
 
 
@@ -546,7 +546,7 @@ def test_task_of_another_kind_of_runtime_is_refused(server: FakeComfyUI, stage: 
 # --- whatever comes
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("\ud800")
     | st.sampled_from(["https://h/a.png", "s3://b/k", "data:image/png;base64,eA=="]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=12,
@@ -555,7 +555,7 @@ nodes = values | st.fixed_dictionaries({"class_type": values | st.just("LoadImag
 words = st.sampled_from(["prompt", "nodes", "links", "extra_data", "1", "2", "s3_output_path"])
 
 
-@hypothesis_settings(deadline=None, max_examples=100)
+@fuzzed
 @given(content=st.dictionaries(words, nodes | st.dictionaries(words, nodes, max_size=3), max_size=4))
 def test_any_content_becomes_a_workflow_or_a_permanent_failure(content: dict[str, Any]) -> None:
     try:
@@ -570,7 +570,7 @@ def test_any_content_becomes_a_workflow_or_a_permanent_failure(content: dict[str
     assert isinstance(flow.models, str)
 
 
-@hypothesis_settings(deadline=None, max_examples=100)
+@fuzzed
 @given(
     entry=values
     | st.fixed_dictionaries(
@@ -592,10 +592,10 @@ def test_any_history_is_an_end_or_an_error(entry: Any) -> None:
     except JobError:
         return
     files(end.outputs, {})
-    texts(end.outputs)
+    assert not unsound([end.outputs, texts(end.outputs)])
 
 
-@hypothesis_settings(deadline=None, max_examples=100)
+@fuzzed
 @given(
     message=st.binary(max_size=40) | values.map(lambda value: json.dumps({"type": "progress", "data": value}).encode())
 )

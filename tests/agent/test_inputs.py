@@ -12,7 +12,7 @@ from unittest.mock import Mock
 
 import boto3
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
@@ -21,6 +21,7 @@ from agent.errors import PermanentError, TransientError
 from agent.inputs import Inputs, Limits
 from contract.addresses import is_public, shown
 from tests.agent.conftest import Site
+from tests.agent.fuzz import fuzzed
 
 
 @cache
@@ -397,7 +398,7 @@ def test_redirect_to_a_host_that_is_not_listed_is_refused(site: Site) -> None:
         fetcher(allow_private=True, hosts=frozenset({"127.0.0.1"})).fetch([url])
 
 
-@settings(deadline=None, max_examples=200)
+@fuzzed
 @given(
     url=st.text(max_size=30)
     | st.tuples(st.sampled_from(["http://", "https://", "s3://", "//"]), st.text()).map("".join)

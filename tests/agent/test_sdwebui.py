@@ -1,21 +1,24 @@
 """What the web UI is asked for, and which model draws."""
 
+import base64
 import json
 from collections.abc import Collection
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.call import Call
 from agent.errors import JobError, PermanentError, RuntimeLostError, TransientError
 from agent.sdwebui.adapter import SdWebui
-from agent.sdwebui.answer import refusal
+from agent.sdwebui.answer import drawn, enlarged, info, parsed, preview, refusal
 from agent.sdwebui.body import asked, embedded, parameters, urls
+from agent.sdwebui.models import Model
 from agent.settings import Settings
-from contract.job import Form, InvalidJobError, Job, Task, decode
-from tests.agent.conftest import RUNTIME, WebUI
+from contract.job import Form, Job, Task, unsound
+from tests.agent.conftest import RUNTIME, WebUI, png
+from tests.agent.fuzz import fuzzed, json_values
 from tests.conftest import PATIENCE_S, eventually
 
 RED, BLUE = "red.safetensors [1111111111]", "sub/blue.safetensors [2222222222]"
@@ -120,6 +123,35 @@ def test_urls_are_looked_for_where_images_are_and_nowhere_else() -> None:
     assert whole["imageList"] == [{"data": "eA==", "name": "https://name"}]
     assert whole["alwayson_scripts"]["other"]["args"][0] == "https://positional"
     assert urls(whole) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "is_image"),
+    [
+        ("https://h/face.png", True),
+        ("https://h/face.JPG?X-Amz-Signature=a", True),
+        ("s3://b/k", True),
+        ("https://h/face", False),
+        ("https://h/a.png and more", False),
+        ("a picture of s3://b/k", False),
+    ],
+)
+def test_argument_without_a_name_is_an_image_where_it_is_plainly_one(argument: str, is_image: bool) -> None:
+    scripts = {"reactor": {"args": [argument, True, ["0", argument]]}}
+    assert urls({"alwayson_scripts": scripts}) == [argument] * 2 * is_image
+    assert urls({"script_args": [argument], "prompt": argument}) == [argument] * is_image
+
+
+def test_controlnet_units_name_their_images_as_the_guidance_or_as_controlnet_does() -> None:
+    units = [
+        {"image_link": "https://h/1", "model": "canny"},
+        {"input_image": "https://h/2", "mask_image": "https://h/3"},
+        {"image": {"image": "https://h/4", "mask": "https://h/5"}, "effective_region_mask": "https://h/6"},
+        {"image": ["https://h/7", "https://h/8"]},
+    ]
+    body = body_of({"alwayson_scripts": {"ControlNet": {"args": units}}})
+    assert urls(body) == [f"https://h/{number}" for number in range(1, 9)]
+    assert body["alwayson_scripts"]["ControlNet"]["args"][0] == {"input_image": "https://h/1", "model": "canny"}
 
 
 def test_seeds_are_kept_where_given_and_drawn_from_the_job_where_not() -> None:
@@ -359,6 +391,41 @@ def test_error_of_the_web_ui_is_told_from_its_body(status: int, body: bytes, kin
     assert f"HTTP {status}" in error.message
 
 
+def test_script_that_the_web_ui_lacks_is_named() -> None:
+    error = refusal(422, b'{"error":"HTTPException","detail":"always on script ControlNet not found","body":""}')
+    assert error.message == "the web UI answered HTTP 422: HTTPException always on script ControlNet not found"
+
+
+PICTURE = base64.b64encode(png(1)).decode()
+
+
+@pytest.mark.parametrize("picture", [PICTURE, f"data:image/png;base64,{PICTURE}"])
+@pytest.mark.parametrize("info", ['{"all_seeds": [5]}', {"all_seeds": [5]}])
+def test_answers_of_every_web_ui_are_read(picture: str, info: Any) -> None:
+    output = drawn({"images": [picture], "info": info, "parameters": {"steps": 1}}, 1)
+    assert (output.images, output.seeds, output.parameters) == ([png(1)], [5], {"steps": 1})
+
+
+@pytest.mark.parametrize("answer", [{"image": PICTURE, "html_info": "<p>"}, {"images": [f"data:;base64,{PICTURE}"]}])
+def test_answers_to_the_extra_tasks_have_one_picture_or_several(answer: dict[str, Any]) -> None:
+    assert enlarged(answer).images == [png(1)]
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (PICTURE, f"data:image/png;base64,{PICTURE}"),
+        (f"data:image/jpeg;base64,{PICTURE}", f"data:image/jpeg;base64,{PICTURE}"),
+        ("A" * 2_000_000, None),
+        ("", None),
+        (None, None),
+        (7, None),
+    ],
+)
+def test_preview_is_told_unless_it_is_large(image: Any, told: str | None) -> None:
+    assert preview(image) == told
+
+
 def test_what_an_error_echoes_is_cut() -> None:
     body = json.dumps({"detail": [{"loc": ["body"], "msg": "bad", "input": "x" * 10**6}]}).encode()
     error = refusal(422, body)
@@ -368,11 +435,6 @@ def test_what_an_error_echoes_is_cut() -> None:
 
 # --- whatever comes
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
-    max_leaves=20,
-)
 fields = st.sampled_from(
     [
         "prompt",
@@ -394,7 +456,7 @@ headers = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@fuzzed
 @given(content=st.dictionaries(fields, json_values | headers), task=st.sampled_from(sorted(set(Task))))
 def test_any_content_becomes_a_request_or_a_permanent_failure(content: dict[str, Any], task: Task) -> None:
     try:
@@ -404,29 +466,41 @@ def test_any_content_becomes_a_request_or_a_permanent_failure(content: dict[str,
     json.dumps(embedded(found.body, dict.fromkeys(urls(found.body), b"x")))
 
 
-@settings(deadline=None, max_examples=300)
-@given(
-    body=st.text()
-    | json_values.map(json.dumps)
-    | st.fixed_dictionaries({"metadata": json_values, "content": json_values}).map(json.dumps)
-    | st.fixed_dictionaries(
-        {
-            "metadata": st.dictionaries(
-                st.sampled_from(
-                    ["id", "runtime", "tasktype", "prefix", "context", "form", "created_at", "content_ref"]
-                ),
-                json_values | st.sampled_from(["text-to-image", "v1", "seed", "a", ".."]),
-            )
-        }
-    ).map(json.dumps)
-    | st.fixed_dictionaries({"alwayson_scripts": headers}).map(json.dumps)
-    | st.fixed_dictionaries({"Type": st.just("Notification"), "Message": json_values}).map(json.dumps)
+answer_fields = st.sampled_from(
+    ["images", "image", "info", "parameters", "html_info", "all_seeds", "index_of_first_image", "sd_model_name"]
 )
-def test_any_message_is_a_job_or_is_said_to_be_none(body: str) -> None:
-    try:
-        job = decode(body, RUNTIME)
-    except InvalidJobError:
-        return
-    assert job.key
-    assert "/../" not in f"/{job.folder}/"
-    assert "/../" not in f"/{job.image_key(1, '.png')}/"
+answers = st.dictionaries(
+    answer_fields, json_values | st.sampled_from([[PICTURE], PICTURE, "{}", float("nan"), "\ud800"]), max_size=5
+)
+
+
+@fuzzed
+@given(answer=answers, told=answers)
+def test_any_answer_is_pictures_that_can_be_told_of_or_an_error(answer: dict[str, Any], told: dict[str, Any]) -> None:
+    body = json.dumps(answer | {"info": json.dumps(told)} if told else answer).encode()
+    model = Model("m", frozenset({"m"}), "0")
+    for read in (lambda it: drawn(it, 2), enlarged):
+        error: JobError | None = None
+        try:
+            output = read(parsed(body))
+        except JobError as caught:
+            error = caught
+        assert not unsound([error.message, error.detail] if error else [output.parameters, output.seeds])
+        assert error or output.images
+    model.drew(info(parsed(body)))
+    preview(answer.get("image"))
+
+
+@fuzzed
+@given(
+    status=st.sampled_from([400, 404, 422, 500, 503]),
+    body=st.binary(max_size=20)
+    | json_values.map(lambda it: json.dumps(it).encode())
+    | st.dictionaries(
+        st.sampled_from(["error", "detail", "errors"]),
+        json_values | st.lists(st.dictionaries(st.sampled_from(["loc", "msg"]), json_values | st.just("\ud800"))),
+    ).map(lambda it: json.dumps(it).encode()),
+)
+def test_any_refusal_is_an_error_that_can_be_told(status: int, body: bytes) -> None:
+    error = refusal(status, body)
+    assert not unsound([error.message, error.detail])
