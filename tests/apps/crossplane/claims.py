@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from crossplane.function import resource, response
+from crossplane.function.proto.v1 import run_function_pb2 as fnv1
 
+from apps.crossplane.apis.inferenceapi import compose as inferenceapi
 from bootstrap.local.admission import Admission
 from bootstrap.local.compositions import Compositions
 
@@ -27,6 +30,17 @@ def compose(claim: Manifest, observed: Observed | None = None, *others: Manifest
     """Return the resources that `claim` wants, given what there is."""
     desired, _ = COMPOSITIONS.compose(claim, observed or {}, lambda _: others)
     return desired
+
+
+def first_call(claim: Manifest, observed: Observed) -> Observed:
+    """Return the resources that `claim` wants before Crossplane has fetched what the composition asks to see."""
+    req = fnv1.RunFunctionRequest()
+    resource.update(req.observed.composite, claim)
+    for name, manifest in observed.items():
+        resource.update(req.observed.resources[name], manifest)
+    rsp = response.to(req)
+    inferenceapi.compose(req, rsp)
+    return {name: resource.struct_to_dict(item.resource) for name, item in rsp.desired.resources.items()}
 
 
 def status(claim: Manifest, observed: Observed | None = None, *others: Manifest) -> Manifest:
@@ -59,9 +73,12 @@ def _made(key: str, manifest: Manifest) -> Manifest:
 def settled(claim: Manifest, *others: Manifest) -> Observed:
     """Return what there is when nothing changes any more."""
     observed: Observed = {}
-    for _ in range(5):
-        observed = made(compose(claim, observed, *others))
-    return observed
+    for _ in range(10):
+        found = made(compose(claim, observed, *others))
+        if found == observed:
+            return found
+        observed = found
+    raise AssertionError("the resources still change")
 
 
 def api(**spec: Any) -> Manifest:
