@@ -22,6 +22,7 @@ from api.webhooks.delivery import DELAYS_S, MAX_ATTEMPTS, Deliveries
 from api.webhooks.event import InvalidSecretError, parse_secrets
 from api.webhooks.settings import Settings
 from api.webhooks.worker import Notice, Worker
+from apps.crossplane.apis.inferenceapi import webhooks as composed
 from contract import keys
 from tests.api.conftest import BUCKET, Platform
 from tests.api.receiver import SECRET, Receiver, receiving
@@ -499,3 +500,8 @@ class TestInTheQueue:
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )["Attributes"]
         assert sum(map(int, left.values())) == 3
+
+
+def test_the_queue_that_is_composed_lets_every_attempt_happen() -> None:
+    assert composed.MOST_ATTEMPTS == MAX_ATTEMPTS
+    assert sum(DELAYS_S) * 1.1 < composed.RETENTION_SECONDS

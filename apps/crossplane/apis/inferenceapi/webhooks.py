@@ -5,7 +5,7 @@ import json
 from apps.crossplane.apis.inferenceapi.function import Function, function
 from apps.crossplane.apis.inferenceapi.names import bucket_name, topic_arn, webhook_secret_name
 from apps.crossplane.aws.alarm import alarm, dead_letters
-from apps.crossplane.aws.owner import Manifest, Owner
+from apps.crossplane.aws.owner import Manifest, Owner, domain
 from apps.crossplane.aws.policy import allow
 from apps.crossplane.aws.queue import FedQueue, fed_queue
 
@@ -14,7 +14,8 @@ TIMEOUT_SECONDS = 60
 VISIBILITY_SECONDS = 6 * TIMEOUT_SECONDS
 # Deliveries that fail wait ever longer, for hours at the end; this is longer than all their waits together.
 RETENTION_SECONDS = 4 * 24 * 3600
-MOST_ATTEMPTS = 12
+# As many as api/webhooks/delivery.py makes.
+MOST_ATTEMPTS = 10
 # Receivers that hang hold up so many functions at most.
 MOST_AT_ONCE = 10
 SECRET_LENGTH = 64
@@ -82,7 +83,12 @@ def deliverer(owner: Owner, queue: FedQueue) -> Function:
         allow("Records", ["s3:PutObject"], owner.bucket_arn(outputs, "jobs/*")),
         allow("Sign", ["secretsmanager:GetSecretValue"], secret),
     ]
-    environment = {"S3_OUTPUT_BUCKET": outputs, "WEBHOOK_SECRET_ID": webhook_secret_name(owner)}
+    host = f"sqs.{owner.region}.{domain(owner.region)}"
+    environment = {
+        "S3_OUTPUT_BUCKET": outputs,
+        "WEBHOOK_QUEUE_URL": f"https://{host}/{owner.account_id}/{queue.name}",
+        "WEBHOOK_SECRET_ID": webhook_secret_name(owner),
+    }
     return Function("webhooks", "api.webhooks.handler", environment, TIMEOUT_SECONDS, statements)
 
 
