@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.images.dockerfile import Dockerfile, read
 
@@ -33,10 +34,10 @@ def test_hadolint_has_nothing_to_say(dockerfile: Dockerfile) -> None:
 
 
 def test_base_is_pinned_by_tag_and_digest_and_is_the_same_for_all(dockerfile: Dockerfile) -> None:
-    (base,) = [it for it in dockerfile.all("ARG") if it.startswith("PYTHON=")]
-    assert re.fullmatch(r"PYTHON=docker\.io/library/python:3\.13\.\d+-slim-trixie@sha256:[0-9a-f]{64}", base)
-    assert base in read(FILES[0]).all("ARG")
-    assert dockerfile.all("FROM") == ["${PYTHON} AS build", "${PYTHON}"]
+    base, build, final = dockerfile.all("FROM")
+    assert re.fullmatch(r"docker\.io/library/python:3\.13\.\d+-slim-trixie@sha256:[0-9a-f]{64} AS base", base)
+    assert (build, final) == ("base AS build", "base")
+    assert base in read(FILES[0]).all("FROM")
 
 
 def test_process_is_no_root_no_shell_and_its_user_a_number_that_kubernetes_can_check(dockerfile: Dockerfile) -> None:
@@ -78,6 +79,21 @@ def test_what_is_copied_is_sent_to_the_builder_and_nothing_else_is(dockerfile: D
     for source, _ in dockerfile.context:
         assert (REPOSITORY / source).exists()
         assert sent(source), f"{source} is kept back by .dockerignore"
+
+
+def test_workflows_use_actions_by_commit() -> None:
+    for workflow in (REPOSITORY / ".github/workflows").glob("*.yaml"):
+        used = re.findall(r"uses: (\S+)(.*)", workflow.read_text())
+        assert used
+        for action, comment in used:
+            assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), f"{workflow.name}: {action}"
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{workflow.name}: {action} does not say its version"
+
+
+def test_workflow_builds_every_image() -> None:
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/images.yaml").read_text())
+    folders = workflow["jobs"]["image"]["strategy"]["matrix"]["folder"]
+    assert sorted(folders) == [str(path.parent.relative_to(REPOSITORY)) for path in FILES]
 
 
 @pytest.mark.parametrize(
