@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 UV := .cache/uv/bin/uv
-PATHS := agent api apps bootstrap contract generator tests tools webui
+PATHS := agent api apps bootstrap contract generator images tests tools webui
 GROUPS := generator agent api client webui-tiny compositions local emulator scanner train uv
 
 # Each environment is a folder whose stamp is newer than the lock it was installed from.
@@ -16,7 +16,7 @@ DEV := .venv/bin/.installed
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: export PROMPT := $(PROMPT)
@@ -25,7 +25,7 @@ demo: $(LOCAL) $(EMULATOR) ## Run the whole service on this machine and draw a p
 
 .PHONY: test
 test: $(DEV) $(EMULATOR) lint types check tools ## Run lint, types, drift checks and the fast tests
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist worksteal
 
 .PHONY: lint
 lint: $(DEV) ## Check style
@@ -68,10 +68,36 @@ chart: $(DEV) ## Package runtimes/chart into .cache/charts
 	@helm=$$(.venv/bin/python -m tools helm) && rm -rf .cache/charts && "$$helm" package runtimes/chart --destination .cache/charts
 
 .PHONY: publish publish-chart
-publish: publish-chart
+publish: publish-images publish-chart ## Push the images and the chart to REGISTRY=<registry>/<path>
 publish-chart: chart ## Push the chart to REGISTRY=<registry>/<path>, below charts/
 	@[ -n "$(REGISTRY)" ] || { echo "Say where to: make publish REGISTRY=123456789012.dkr.ecr.us-west-2.amazonaws.com/darkroom"; exit 2; }
 	@helm=$$(.venv/bin/python -m tools helm) && "$$helm" push .cache/charts/*.tgz "oci://$(REGISTRY)/charts"
+
+# Images are built from these folders' Dockerfiles; those with CUDA for amd64 alone.
+ONLY ?= agent api webui/tiny webui/sdwebui webui/comfyui
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+SOURCE ?= $(shell git config --get remote.origin.url || echo unknown)
+IMAGE_METADATA ?= .cache/images
+build = docker buildx build $(1) --file $$folder/Dockerfile --tag $(or $(REGISTRY),darkroom)/$$(basename $$folder):$(VERSION) \
+  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --build-arg SOURCE=$(SOURCE) .
+
+.PHONY: images
+images: ## Build the container images for this machine (ONLY="agent api": some of them)
+	for folder in $(ONLY); do $(call build,--load); done
+
+.PHONY: publish-images
+publish-images: $(DEV) ## Build the images for every architecture and push them to REGISTRY=<registry>/<path>
+	.venv/bin/python -m images create "$(REGISTRY)"
+	mkdir -p $(IMAGE_METADATA)
+	for folder in $(ONLY); do \
+	  platforms=$$([[ $$folder =~ (sdwebui|comfyui)$$ ]] && echo linux/amd64 || echo linux/amd64,linux/arm64); \
+	  $(call build,--push --sbom=true --provenance=mode=max --platform $$platforms \
+	    --metadata-file $(IMAGE_METADATA)/$$(basename $$folder).json); \
+	done
+
+.PHONY: pin
+pin: $(DEV) ## Write published images' digests into CLUSTER's config (REGISTRY=…; changes files)
+	.venv/bin/python -m images pin "$(REGISTRY)" clusters/$(CLUSTER)/config.yaml $(IMAGE_METADATA)
 
 .PHONY: lock
 lock: $(UV) ## Compile pyproject.toml's groups into requirements/ (changes files)
