@@ -140,3 +140,10 @@ def existing(desired: dict[str, Manifest]) -> dict[str, Manifest]:
         }
         for name, manifest in desired.items()
     }
+
+
+def merged(base: Manifest, change: Manifest) -> Manifest:
+    """Return `base` with `change` laid over it, at every depth."""
+    return base | {
+        key: merged(base.get(key, {}), value) if isinstance(value, dict) else value for key, value in change.items()
+    }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.policy.rendered import APIS, Rendered
+from tests.policy.rendered import APIS, Rendered, merged
 from tools import schema
 
 OWN = {
@@ -89,10 +89,3 @@ def test_a_mistake_is_found_in_every_kind_of_manifest(
 def test_a_kind_that_no_schema_describes_is_an_error() -> None:
     with pytest.raises(schema.UnknownKindError, match=r"no module of tools/schemas/go\.mod defines Quue of sqs"):
         schema.folder({("sqs.aws.m.upbound.io/v1beta1", "Quue")})
-
-
-def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with `change` laid over it, at every depth."""
-    return base | {
-        key: merged(base.get(key, {}), value) if isinstance(value, dict) else value for key, value in change.items()
-    }
