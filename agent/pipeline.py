@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 # How many jobs that left the GPU may wait to be put away, besides those that are being put away, before the GPU waits.
 FINISH_BACKLOG = 1
-# Decoding a job's answer can wait for so long for the next job to be on its way to the GPU.
+# Receiving a job and decoding an answer can wait for so long for the next job to be on its way to the GPU.
 HEAD_START_S = 0.05
 # How soon a stage notices what happens elsewhere; work itself is noticed at once.
 POLL_S = 1.0
@@ -149,6 +149,7 @@ class Pipeline:
             self.beat(thread)
             if not self.server.serving.wait(POLL_S) or not self._places.acquire(timeout=POLL_S):
                 continue
+            self._asked.wait(HEAD_START_S)
             delivery = self._receive()
             if delivery is None or not self._prepare(self._received(delivery)):
                 self._places.release()

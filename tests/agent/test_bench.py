@@ -139,8 +139,6 @@ def test_peak_memory_is_bounded_by_the_settings_when_aws_is_slow(aws: Aws, stage
         eventually_drawn(gpu, jobs)
         eventually(stage.empty, "the last job")
         peak = rss_mib(agent.popen.pid, "VmHWM") - base
-        report(
-            f"answers of {answer_mib:.0f} MiB, 2 finishers, 1 s a call of AWS: at most {peak:.0f} MiB above an idle agent"
-        )
+        report(f"answers of {answer_mib:.0f} MiB, 2 finishers, 1 s a call of AWS: {peak:.0f} MiB more than idle")
         # One answer is being read and one waits; each finisher has, for a moment, an answer, its text and its picture.
         assert peak < answer_mib * (2 + 1 + 2 * 3) + 16
