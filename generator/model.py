@@ -79,7 +79,7 @@ class Outputs(Section):
         description="Whether the bucket outlives the InferenceAPI, or goes with every picture in it.",
     )
     cors_allowed_origins: tuple[str, ...] = Field(
-        (), description="Origins of the web pages that may load pictures, and upload inputs, by presigned link."
+        (), description="Origins of the web pages that may call the job API, load pictures and upload inputs."
     )
 
     def problems(self) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ NOT_RUN: dict[str, str] = {
     "apigateway": "API Gateway (the job API listens itself, and asks for no key)",
     "cloudcontrol": "X-Ray and Secrets Manager (nothing is traced; webhooks are signed with a secret of this demo)",
     "cloudwatch": "alarms (nobody is woken)",
+    "cloudwatchevents": "the schedule of reconciliation (the job API does it itself)",
     "cloudwatchlogs": "CloudWatch Logs (logs are files)",
     "eks": "pod identity (processes have no roles)",
     "iam": "IAM (everybody may do everything)",

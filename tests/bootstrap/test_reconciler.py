@@ -153,6 +153,7 @@ def test_what_is_asked_for_and_not_made_here_is_named(
         "API Gateway",
         "X-Ray and Secrets Manager",
         "alarms",
+        "the schedule of reconciliation",
         "CloudWatch Logs",
         "pod identity",
         "IAM",

@@ -28,6 +28,7 @@ TAGGED = frozenset(
         "Queue",
         "RestAPI",
         "Role",
+        "Rule",
         "Stage",
         "Topic",
         "UsagePlan",

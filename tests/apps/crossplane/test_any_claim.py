@@ -19,7 +19,7 @@ from tests.apps.crossplane.claims import ADMISSION, Manifest, Observed, compose,
 from tools import schema
 
 # The longest name that AWS takes, where a kind's name is the annotation.
-LONGEST = {"Bucket": 63, "Function": 64, "Group": 512, "MetricAlarm": 255, "Role": 64, "RolePolicy": 128, "Topic": 256}
+LONGEST = {"Bucket": 63, "Function": 64, "Group": 512, "MetricAlarm": 255, "Role": 64, "Rule": 64, "Topic": 256}
 LONGEST_QUEUE = 80
 
 # Each example composes a whole cluster several times.

@@ -160,7 +160,9 @@ def test_uploads_that_nobody_finished_go_after_a_day() -> None:
 def test_pages_of_named_origins_may_load_pictures_and_upload_inputs() -> None:
     (rule,) = settings(compose(api())["outputs-cors"])["corsRule"]
     assert rule["allowedOrigins"] == ["https://pictures.example.com"]
-    assert rule["allowedMethods"] == ["GET", "HEAD", "POST", "PUT"]
+    assert rule["allowedMethods"] == ["GET", "HEAD", "PUT"]
+    environment = settings(compose(api())["api-function"])["environment"]["variables"]
+    assert environment["CORS_ALLOWED_ORIGINS"] == "https://pictures.example.com"
     assert "outputs-cors" not in compose(api(outputs={}))
 
 

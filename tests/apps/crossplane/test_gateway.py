@@ -142,7 +142,7 @@ def test_sns_may_write_traces_of_these_topics_alone() -> None:
     }
 
 
-def test_both_functions_run_the_image_of_the_claim() -> None:
+def test_all_functions_run_the_image_of_the_claim() -> None:
     found = compose(
         claim(
             "inferenceapi",
@@ -156,11 +156,19 @@ def test_both_functions_run_the_image_of_the_claim() -> None:
     functions = {key: settings(item) for key, item in found.items() if item["kind"] == "Function"}
     assert {key: it["imageConfig"]["command"] for key, it in functions.items()} == {
         "api-function": ["api.aws_lambda.handler"],
+        "reconciler-function": ["api.reconciliation.handler"],
         "webhooks-function": ["api.webhooks.handler"],
     }
     for function in functions.values():
         assert function["imageUri"].endswith("/ours/api:1.2.3")
         assert (function["architectures"], function["memorySize"]) == (["arm64"], 512)
+
+
+def test_what_an_instance_left_undone_is_looked_for_every_minute() -> None:
+    found = compose(claim("inferenceapi"))
+    assert settings(found["reconciler-schedule"])["scheduleExpression"] == "rate(1 minute)"
+    assert settings(found["reconciler-target"])["arn"].endswith(":function:sdoneks-reconciler")
+    assert settings(found["reconciler-permission"])["sourceArn"].endswith(":rule/sdoneks-reconciler")
 
 
 def test_a_webhook_that_fails_goes_back_alone_and_at_last_to_the_dead_letters() -> None:

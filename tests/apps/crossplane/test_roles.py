@@ -41,6 +41,7 @@ def test_there_are_roles_to_look_at() -> None:
     assert set(POLICIES) == {
         "api access-log-role-policy",
         "api api-role-policy",
+        "api reconciler-role-policy",
         "api webhooks-role-policy",
         "runtime role-policy",
     }
@@ -65,6 +66,9 @@ def test_no_role_may_do_anything_to_anything(policy: Manifest) -> None:
         ("s3:ListBucket", OUTPUTS, True),
         ("s3:PutObject", f"{OUTPUTS}/jobs/1/job.json", True),
         ("s3:PutObject", f"{OUTPUTS}/index/1~1", True),
+        ("s3:PutObject", f"{OUTPUTS}/outbox/1~1", True),
+        ("s3:DeleteObject", f"{OUTPUTS}/outbox/1~1", True),
+        ("s3:DeleteObject", f"{OUTPUTS}/jobs/1/job.json", False),
         ("s3:PutObject", f"{OUTPUTS}/uploads/1/cat.png", True),
         ("s3:PutObject", f"{OUTPUTS}/output/1/1-1.png", False),
         ("s3:GetObject", f"{OUTPUTS}/output/1/1-1.png", True),
@@ -81,6 +85,20 @@ def test_no_role_may_do_anything_to_anything(policy: Manifest) -> None:
 )
 def test_the_job_api_may_take_jobs_and_tell_of_them(action: str, resource: str, allowed: bool) -> None:
     assert may(POLICIES["api api-role-policy"], action, resource) is allowed
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "allowed"),
+    [
+        ("sns:Publish", "arn:aws:sns:us-west-2:123456789012:sdoneks-input", True),
+        ("s3:GetObject", f"{OUTPUTS}/outbox/1~1", True),
+        ("s3:DeleteObject", f"{OUTPUTS}/outbox/1~1", True),
+        ("s3:PutObject", f"{OUTPUTS}/jobs/1/job.json", True),
+        ("s3:GetObject", f"{OUTPUTS}/output/1/1-1.png", False),
+    ],
+)
+def test_reconciliation_may_finish_what_was_begun(action: str, resource: str, allowed: bool) -> None:
+    assert may(POLICIES["api reconciler-role-policy"], action, resource) is allowed
 
 
 @pytest.mark.parametrize(

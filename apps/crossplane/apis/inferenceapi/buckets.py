@@ -20,7 +20,7 @@ def output_bucket(owner: Owner, outputs: Manifest) -> dict[str, Manifest]:
     if origins := outputs["corsAllowedOrigins"]:
         # A presigned link is all that a page needs; without one it may ask from wherever it likes, in vain.
         rule = {
-            "allowedMethods": ["GET", "HEAD", "POST", "PUT"],
+            "allowedMethods": ["GET", "HEAD", "PUT"],
             "allowedHeaders": ["*"],
             "allowedOrigins": origins,
             "exposeHeaders": ["ETag"],

@@ -12,6 +12,7 @@ from apps.crossplane.apis.inferenceapi.buckets import config_bucket, output_buck
 from apps.crossplane.apis.inferenceapi.function import function, job_api
 from apps.crossplane.apis.inferenceapi.gateway import api_key_secret, gateway, url
 from apps.crossplane.apis.inferenceapi.names import bucket_name, owner_of, topic_arn, webhook_secret_name
+from apps.crossplane.apis.inferenceapi.reconciliation import reconciliation
 from apps.crossplane.apis.inferenceapi.topics import topics
 from apps.crossplane.apis.inferenceapi.webhooks import webhooks
 from apps.crossplane.aws.owner import Manifest
@@ -81,7 +82,8 @@ def resources(api: Manifest, runtimes: list[Manifest] | None, observed: dict[str
         **topics(owner, traced=spec["tracing"]),
         **output_bucket(owner, spec["outputs"]),
         **config_bucket(owner, routing_table(api, runtimes, observed)),
-        **function(owner, spec, job_api(owner)),
+        **function(owner, spec, job_api(owner, spec["outputs"])),
+        **reconciliation(owner, spec),
         **gateway(owner, spec, observed),
         **webhooks(owner, spec),
     }

@@ -35,26 +35,46 @@ class Function:
         return f"{owner.name}-{self.purpose}"
 
 
-def job_api(owner: Owner) -> Function:
-    """Return the function that answers requests: api/README.md says what its role needs, and why."""
-    outputs, config = bucket_name(owner, "outputs"), bucket_name(owner, "config")
-    environment = {
-        "SNS_TOPIC_ARN": topic_arn(owner, "input"),
-        "S3_OUTPUT_BUCKET": outputs,
-        "RUNTIMES_BUCKET": config,
-    }
+def job_api(owner: Owner, outputs: Manifest) -> Function:
+    """Return the function that answers requests: api/README.md says what its role needs, and why.
+
+    Args:
+        outputs: The claim's `spec.outputs`.
+    """
+    bucket = bucket_name(owner, "outputs")
     statements = [
+        *taking_jobs(owner),
+        # Links to pictures give what the function may read, and links for uploads what it may write.
+        allow("Links", ["s3:GetObject"], owner.bucket_arn(bucket, "*")),
+        allow("Uploads", ["s3:PutObject"], owner.bucket_arn(bucket, "uploads/*")),
+        allow("Depth", ["sqs:GetQueueAttributes"], owner.arn("sqs", f"{owner.name}_*")),
+    ]
+    # Pages that may load pictures by their links may ask for them, too.
+    environment = environment_of(owner) | {"CORS_ALLOWED_ORIGINS": ",".join(outputs["corsAllowedOrigins"])}
+    return Function("api", "api.aws_lambda.handler", environment, API_TIMEOUT_SECONDS, statements)
+
+
+def environment_of(owner: Owner) -> dict[str, str]:
+    """Return what functions that take jobs, or finish taking them, are told."""
+    return {
+        "SNS_TOPIC_ARN": topic_arn(owner, "input"),
+        "S3_OUTPUT_BUCKET": bucket_name(owner, "outputs"),
+        "RUNTIMES_BUCKET": bucket_name(owner, "config"),
+    }
+
+
+def taking_jobs(owner: Owner) -> list[Statement]:
+    """Return what taking a job needs: to look where it goes, record it, and publish it."""
+    outputs, config = bucket_name(owner, "outputs"), bucket_name(owner, "config")
+    records, outbox = owner.bucket_arn(outputs, "jobs/*"), owner.bucket_arn(outputs, "outbox/*")
+    return [
         allow("Publish", ["sns:Publish"], topic_arn(owner, "input")),
         allow("Table", ["s3:GetObject"], owner.bucket_arn(config, "runtimes.json")),
         allow("Look", ["s3:ListBucket"], owner.bucket_arn(outputs), owner.bucket_arn(config)),
-        # Links to pictures give what the function may read, and links for uploads what it may write.
-        allow("Links", ["s3:GetObject"], owner.bucket_arn(outputs, "*")),
-        allow(
-            "Records", ["s3:PutObject"], *(owner.bucket_arn(outputs, f"{at}/*") for at in ("jobs", "index", "uploads"))
-        ),
-        allow("Depth", ["sqs:GetQueueAttributes"], owner.arn("sqs", f"{owner.name}_*")),
+        allow("Read", ["s3:GetObject"], records, outbox),
+        allow("Record", ["s3:PutObject"], records, outbox, owner.bucket_arn(outputs, "index/*")),
+        allow("Strike", ["s3:DeleteObject"], outbox),
     ]
-    return Function("api", "api.aws_lambda.handler", environment, API_TIMEOUT_SECONDS, statements)
 
 
 def function(owner: Owner, spec: Manifest, it: Function) -> dict[str, Manifest]:
