@@ -91,9 +91,10 @@ class SdWebui:
         asked = bodies.asked(job, content)
         extra = job.task in bodies.EXTRAS
         model = None if extra else self._model(asked.model)
-        body = bodies.embedded(asked.body, fetch(bodies.urls(asked.body)))
-        expected = None if extra else _count(body, "batch_size") * _count(body, "n_iter")
-        return Request(_PATHS[job.task], json.dumps(body).encode(), model, expected)
+        expected = None if extra else _count(asked.body, "batch_size") * _count(asked.body, "n_iter")
+        # Nothing but the encoded body is kept of what was fetched: it is large, and jobs wait for the GPU with it.
+        body = json.dumps(bodies.embedded(asked.body, fetch(bodies.urls(asked.body)))).encode()
+        return Request(_PATHS[job.task], body, model, expected)
 
     def run(self, request: Request) -> bytes:
         """Load the model if another one is loaded, and have the request done."""

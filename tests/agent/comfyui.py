@@ -63,6 +63,7 @@ class FakeComfyUI:
         scripted: Answers to be given instead, by route: status and body.
         samples: How many times a sampler has run.
         previews: The pictures that a sampler shows while it runs.
+        largest_upload_bytes: The most that it takes in one request.
     """
 
     url: str = ""
@@ -76,6 +77,7 @@ class FakeComfyUI:
     files: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
     samples: int = 0
     previews: list[bytes] = field(default_factory=lambda: [b"\xff\xd8\xff a preview"])
+    largest_upload_bytes: int = 1_000_000
     _port: int = 0
 
     def __post_init__(self) -> None:
@@ -125,7 +127,7 @@ class FakeComfyUI:
 
         async def serve() -> None:
             self._stopped = asyncio.Event()
-            app = web.Application(client_max_size=1_000_000, middlewares=[self._answer])
+            app = web.Application(client_max_size=self.largest_upload_bytes, middlewares=[self._answer])
             app.router.add_get("/ws", self._ws)
             app.router.add_route("*", "/{path:.*}", self._route)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

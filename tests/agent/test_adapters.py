@@ -141,9 +141,8 @@ def test_pictures_are_drawn_from_text_and_from_pictures(web: SdWebui) -> None:
 
 
 def test_pictures_are_enlarged_alone_and_together(web: SdWebui) -> None:
-    one = done(
-        web, Task.EXTRA_SINGLE_IMAGE, {"image": "https://h/a.png", "upscaling_resize": 2, "upscaler_1": "Nearest"}
-    )
+    how = {"upscaling_resize": 2, "upscaler_1": "Nearest"}
+    one = done(web, Task.EXTRA_SINGLE_IMAGE, how | {"image": "https://h/a.png"})
     assert [size(image) for image in one.images] == [(64, 64)]
     pictures = [{"data": "https://h/a.png", "name": "a"}, {"data": "https://h/b.png", "name": "b"}]
     two = done(web, Task.EXTRA_BATCH_IMAGES, how | {"imageList": pictures})
