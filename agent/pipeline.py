@@ -76,7 +76,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         # A message takes a place from before it is received until it has left the GPU, or will not get there.
-        self._places = threading.Semaphore(self.settings.prefetch + 1)
+        self._places = threading.Semaphore(self.settings.ready_jobs + 1)
         # The affinity of what the server did last: nobody else has it load anything.
         self._loaded: str | None = None
         # Clear while the next request is about to go out, and Python should do nothing else.
@@ -94,7 +94,7 @@ class Pipeline:
         released = threading.Event()
         self._start("leases", lambda: self.keeper.run(released, self._beat_leases))
         self._start("progress", self.reporter.run)
-        intake = self._start_all("intake", self._take_in, max(self.settings.prefetch, 1))
+        intake = self._start_all("intake", self._take_in, max(self.settings.ready_jobs, 1))
         inference = self._start("inference", self._infer)
         finish = self._start_all("finish", self._finish, self.settings.finishers)
         self.shutdown.requested.wait()

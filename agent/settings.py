@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     retry_seconds: int = Field(
         5, ge=0, le=900, description="Longest wait before the second attempt; doubles with each, to 15 minutes."
     )
-    prefetch: int = Field(1, ge=0, le=8, description="Jobs made ready while another is on the GPU.")
+    prefetch: int | None = Field(
+        None, ge=0, le=8, description="Jobs made ready while another is on the GPU. Empty: 1, on a dynamic runtime 4."
+    )
     affinity_seconds: float = Field(
         30, ge=0, description="For how long a ready job may be passed over by others whose model is loaded already."
     )
@@ -83,6 +85,13 @@ class Settings(BaseSettings):
     pod_name: str | None = Field(None, description="The agent's pod, which is marked while it works. Empty: it is not.")
     pod_namespace: str | None = Field(None, validate_default=True, description="The namespace of that pod.")
     darkroom_version: str = Field("dev", description="What the metrics call this build; the image sets it.")
+
+    @property
+    def ready_jobs(self) -> int:
+        """How many jobs are made ready while another is on the GPU: more where models are worth choosing among."""
+        if self.prefetch is not None:
+            return self.prefetch
+        return 4 if self.dynamic_sd_model else 1
 
     @field_validator("api_base_url")
     @classmethod
