@@ -228,10 +228,13 @@ class ComfyUI:
 
     def _is_file(self, class_type: str, name: str) -> bool:
         """Return whether an input names a file, as ComfyUI declares it; each class is asked about once."""
-        if class_type not in self._declared:
+        try:
+            declared = self._declared[class_type]
+        except KeyError:
             answer = self._http.call("GET", f"object_info/{quote(class_type, safe='')}", timeout_s=_SOON_S)
-            self._declared[class_type] = _object(answer).get(class_type) if answer.ok else None
-        return workflows.is_file(self._declared[class_type], name)
+            declared = _object(answer).get(class_type) if answer.ok else None
+            self._declared[class_type] = declared
+        return workflows.is_file(declared, name)
 
     def _uploaded(self, urls: list[str], fetch: Fetch) -> dict[str, str]:
         """Return ComfyUI's name for what is at each URL, after it has got it."""
