@@ -336,8 +336,8 @@ class Stage:
 
     def objects(self, prefix: str = "") -> list[str]:
         """Return the keys in the bucket."""
-        found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
-        return sorted(item["Key"] for item in found)
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
 
     def read(self, key: str) -> bytes:
         """Return an object."""
@@ -352,9 +352,13 @@ class Stage:
         """Return an object that is JSON."""
         return json.loads(self.read(key))
 
+    def ended(self) -> list[str]:
+        """Return the keys of all results."""
+        return [key for key in self.objects("jobs/") if key.endswith("/result.json")]
+
     def results(self) -> list[dict[str, Any]]:
         """Return all results."""
-        return [self.json(key) for key in self.objects("jobs/") if key.endswith("/result.json")]
+        return [self.json(key) for key in self.ended()]
 
     def result(self) -> dict[str, Any]:
         """Return the only result, as soon as it is there and its message is gone."""

@@ -110,7 +110,7 @@ def account(stage: Stage, ids: list[str]) -> Account:
 
 def all_ended(stage: Stage, ids: list[str]) -> Account:
     """Return the account as soon as every job has ended and no message is left."""
-    eventually(lambda: stage.empty() and len(stage.results()) >= len(ids), f"the end of all {len(ids)} jobs")
+    eventually(lambda: stage.empty() and len(stage.ended()) >= len(ids), f"the end of all {len(ids)} jobs")
     found = account(stage, ids)
     assert (found.lost, found.doubled, found.untold) == ([], [], []), found
     return found
@@ -220,7 +220,7 @@ def weather(
     agents = [agent(job_timeout_seconds=2, drain_seconds=1), agent(job_timeout_seconds=2, drain_seconds=30)]
     happened: Counter[str] = Counter()
     for number in range(rounds):
-        results_after(stage, min(len(stage.results()) + 1, jobs))
+        results_after(stage, min(len(stage.ended()) + 1, jobs))
         event = ("kill", "term", "answer", "hang", "lost", "outage")[number % 6]
         happened[event] += 1
         place = chance.randrange(2)
@@ -257,7 +257,7 @@ def end(process: Process, how: signal.Signals) -> None:
 
 
 def results_after(stage: Stage, count: int) -> None:
-    eventually(lambda: len(stage.results()) >= count, "progress")
+    eventually(lambda: len(stage.ended()) >= count, "progress")
 
 
 def interrupted(stage: Stage, webui: WebUI, so_far: int) -> None:
