@@ -277,3 +277,13 @@ def test_long_storm_leaves_every_job_with_one_end(
     stage: Stage, proxy: Proxy, agent: Callable[..., Process], webui: WebUI, seed: int
 ) -> None:
     report(weather(stage, proxy, agent, webui, Storm(seed, 0.1), jobs=300, rounds=48))
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(600)
+def test_aws_that_hangs_costs_leases_but_no_job(
+    stage: Stage, proxy: Proxy, agent: Callable[..., Process], webui: WebUI
+) -> None:
+    # Longer than any time-out, and than the visibility: messages are lost to the other agent while they are worked on.
+    proxy.hang_s = 25
+    report(weather(stage, proxy, agent, webui, Storm(4, 0.02, fates=("hang",)), jobs=40, rounds=0))
