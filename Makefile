@@ -12,6 +12,7 @@ GROUPS := generator agent api client webui-tiny compositions local emulator scan
 # Each environment is a folder whose stamp is newer than the lock it was installed from.
 LOCAL := .venv-local/bin/.installed
 EMULATOR := .venv-emulator/bin/.installed
+SCANNER := .venv-scanner/bin/.installed
 DEV := .venv/bin/.installed
 
 .PHONY: help
@@ -24,7 +25,7 @@ demo: $(LOCAL) $(EMULATOR) ## Run the whole service on this machine and draw a p
 	@exec .venv-local/bin/python -m bootstrap.local $(if $(ONCE),--once)
 
 .PHONY: test
-test: $(DEV) $(EMULATOR) lint types check tools ## Run lint, types, drift checks and the fast tests
+test: $(DEV) $(EMULATOR) $(SCANNER) lint types check tools ## Run lint, types, drift checks and the fast tests
 	.venv/bin/python -m pytest -n 2 --dist worksteal
 
 .PHONY: lint
@@ -128,3 +129,4 @@ endef
 $(eval $(call environment,.venv,dev))
 $(eval $(call environment,.venv-local,local))
 $(eval $(call environment,.venv-emulator,emulator))
+$(eval $(call environment,.venv-scanner,scanner))

@@ -62,12 +62,13 @@ def exemptions(by: str) -> list[Exemption]:
     ]
 
 
-def judge(findings: Iterable[Finding], excepted: list[Exemption]) -> list[str]:
-    """Return what is to be mended: findings that are not excepted, and exceptions that nothing is found for."""
+def judge(findings: Iterable[Finding], excepted: list[Exemption]) -> str:
+    """Return what is to be mended, a line each: findings without an exception, and exceptions without a finding."""
     found = sorted(set(findings))
     left = [finding for finding in found if not any(exemption.covers(finding) for exemption in excepted)]
     stale = [exemption for exemption in excepted if not any(exemption.covers(finding) for finding in found)]
-    return [f"{item.check}: {item.subject}: {item.where}: {item.text}" for item in left] + [
+    lines = [f"{item.check}: {item.subject}: {item.where}: {item.text}" for item in left] + [
         f"exceptions.yaml: nothing is found any more for {item.check} on {item.subject} {item.where}: remove the entry"
         for item in stale
     ]
+    return "\n".join(lines)

@@ -73,7 +73,7 @@ def charted(helm: Path, manifests: Iterable[Rendered]) -> list[Rendered]:
     for case in CASES:
         values = yaml.safe_load(case.read_text()) or {}
         origin = str(case.relative_to(ROOT))
-        made += template(helm, CHART, case.stem, "default", values, origin)
+        made += template(helm, CHART, case.stem, "runtimes", values, origin)
     return made
 
 
