@@ -34,7 +34,7 @@ def create_app(settings: Settings, clients: Clients) -> FastAPI:
             allow_headers=["Content-Type", "Idempotency-Key", openapi.KEY_HEADER],
             expose_headers=["Location", "Retry-After"],
         )
-    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, body_seconds=settings.body_seconds)
     for kind in problem.KINDS:
         app.add_exception_handler(kind, _answer)
     app.include_router(pages.router(clients, service.bucket))

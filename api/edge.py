@@ -1,5 +1,6 @@
 """What happens to every request: a limit to its size, one log line, and an answer even to what nobody expected."""
 
+import asyncio
 import time
 import traceback
 from collections.abc import MutableMapping
@@ -20,9 +21,10 @@ log = structlog.get_logger()
 class Edge:
     """Middleware around the whole application. Nothing that a client sent is logged: no body, header, id or query."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, body_seconds: float) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, and see what becomes of it."""
@@ -32,10 +34,19 @@ class Edge:
         started = time.perf_counter()
         status = 0
         size = 0
+        # When the whole body must be there; afterwards whoever receives waits for the client to go, however long.
+        until: float | None = asyncio.get_running_loop().time() + self._body_seconds
 
         async def limited() -> MutableMapping[str, Any]:
-            nonlocal size
-            message = await receive()
+            nonlocal size, until
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError as error:
+                late = f"the request was not there after {self._body_seconds:g} s"
+                raise HTTPException(408, late, {"Connection": "close"}) from error
+            if not message.get("more_body"):
+                until = None
             size += len(message.get("body", b""))
             if size > self._max_body_bytes:
                 # FastAPI lets this one kind of error through while it reads a body.

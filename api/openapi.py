@@ -127,7 +127,9 @@ def _complete(operation: Document) -> None:
         operation["security"] = [{_KEY: []}]
         answers |= {str(status): answer for status, answer in problem.responses(*_ALWAYS).items()}
     if "requestBody" in operation:
-        answers.setdefault("413", _told_in_text(413) if _in_text(operation) else problem.responses(413)[413])
+        for status in (408, 413):
+            told = _told_in_text(status) if _in_text(operation) else problem.responses(status)[status]
+            answers.setdefault(str(status), told)
     if _in_text(operation):
         answers.setdefault("503", _told_in_text(503))
         for content in operation["requestBody"]["content"].values():

@@ -21,6 +21,7 @@ class Settings(BaseSettings):
         presign_seconds: How long a link to a picture is valid (on Lambda never longer than its role's credentials).
         reconcile_seconds: How often the server looks for jobs that were recorded and not published; 0: never.
         reconcile_grace_seconds: How long a request may take before it is taken for dead.
+        body_seconds: How long a request may take to arrive.
         max_body_bytes: The largest request accepted; the default is what Lambda could take.
         api_keys_file: The API keys that are let in; none on AWS, where API Gateway knows them, nor where all may ask.
         cors_allowed_origins: Whose pages may ask from a browser, parted by commas: `https://shop.example.com`, or `*`.
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     presign_seconds: int = 3600
     reconcile_seconds: float = 60
     reconcile_grace_seconds: float = 60
+    body_seconds: float = 30
     max_body_bytes: int = 6 * MIB
     api_keys_file: Path | None = None
     cors_allowed_origins: str = ""

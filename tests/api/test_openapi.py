@@ -69,7 +69,7 @@ def test_every_operation_says_how_it_may_be_refused(operation: dict[str, Any]) -
     for status in ("403", "429", "500"):
         assert operation["responses"][status]["content"] == problem
     if "requestBody" in operation:
-        assert {"400", "413", "503"} <= operation["responses"].keys()
+        assert {"400", "408", "413", "503"} <= operation["responses"].keys()
 
 
 @pytest.mark.parametrize("name", examples.BY_SCHEMA)

@@ -1,5 +1,6 @@
 """What goes wrong is told as RFC 9457 problems, all of it at once; nothing a client sends is logged."""
 
+import asyncio
 import json
 from typing import Any, cast
 
@@ -7,9 +8,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from structlog.testing import capture_logs
 
+from api.app import create_app
 from api.runtimes import RoutingTable
 from contract import keys
-from tests.api.conftest import BUCKET, CONFIG_BUCKET, RUNTIMES, Platform
+from tests.api.conftest import BUCKET, CONFIG_BUCKET, RUNTIMES, Client, Platform
 
 JOB: dict[str, Any] = {"runtime": "tiny", "input": {"prompt": "a red circle"}}
 
@@ -132,6 +134,20 @@ def test_a_request_of_exactly_the_limit_is_read(platform: Platform) -> None:
     headers = {"Content-Type": "application/json"}
     assert platform.api.post("/v1/jobs", content=body.ljust(limit), headers=headers).status_code == 202
     assert platform.api.post("/v1/jobs", content=body.ljust(limit + 1), headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1alpha2"])
+def test_a_request_that_does_not_arrive_in_time_is_given_up(platform: Platform, path: str) -> None:
+    async def body() -> Any:
+        yield b'{"input": '
+        await asyncio.sleep(5)
+        yield b"{}}"
+
+    hasty = Client(create_app(platform.settings.model_copy(update={"body_seconds": 0.2}), platform.aws))
+    answer = hasty.post(path, content=body(), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+    assert "the request was not there after 0.2 s" in answer.text
+    assert platform.delivered() == {}
 
 
 def failing(error: Exception) -> Any:
