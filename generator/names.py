@@ -40,7 +40,8 @@ DEPLOYMENT = Form("Deployment", "{runtime}-inference-api", 63)
 CONFIG_MAP = Form("ConfigMap", "{runtime}-inference", 63)
 # Whose pods get the runtime's role in AWS.
 SERVICE_ACCOUNT = Form("ServiceAccount", "{runtime}-inference", 63)
-MODELS = Form("PersistentVolume and its claim", "{runtime}-models", 63)
+# A hash of what the volume is of follows.
+MODELS = Form("PersistentVolume and its claim", "{runtime}-models", 253 - len("-01234567"))
 # Runtimes' names have neither dot nor underscore, so these are no other runtime's whatever that is called.
 MANAGED_RESOURCE = Form("managed resource of the dead-letter queue", "{runtime}.dead-letter-queue", 253)
 # SQS: 80.

@@ -15,7 +15,7 @@ from generator.build import build
 from generator.load import load
 from generator.model import VERSION
 from tests.generator.cases import CLUSTERS, EXAMPLES, VALID
-from tests.runtimes.chart import CASES, CHART, NAMESPACE, Chart, Manifest, RefusedError, container, env
+from tests.runtimes.chart import CASES, CHART, NAMESPACE, Chart, Manifest, RefusedError, by_kind, container, env
 
 MINIMAL = yaml.safe_load((Path(__file__).parent / "cases" / "minimal.yaml").read_text())
 
@@ -70,9 +70,9 @@ def test_names_are_those_that_the_generator_knows_the_lengths_of(chart: Chart) -
         "NodePool": names.NODE_POOL,
         "EC2NodeClass": names.NODE_POOL,
         "ServiceAccount": names.SERVICE_ACCOUNT,
-        "PersistentVolume": names.MODELS,
-        "PersistentVolumeClaim": names.MODELS,
     }
+    for kind in ("PersistentVolume", "PersistentVolumeClaim"):
+        assert re.fullmatch(f"{names.MODELS.name('sdoneks', 'sdruntime')}-[0-9a-f]{{8}}", made[kind])
     assert {kind: made[kind] for kind in forms} == {k: form.name("sdoneks", "sdruntime") for k, form in forms.items()}
     [source] = container(found["Deployment"], "queue-agent")["envFrom"]
     assert source["configMapRef"]["name"] == names.CONFIG_MAP.name("sdoneks", "sdruntime")
@@ -348,6 +348,32 @@ def test_without_a_model_bucket_the_image_keeps_the_models_that_it_has(chart: Ch
     found = chart.render_case("minimal")
     assert not {"PersistentVolume", "PersistentVolumeClaim"} & found.keys()
     assert "models" not in {volume["name"] for volume in pod(found)["volumes"]}
+
+
+def test_another_bucket_is_another_volume_since_none_can_be_changed(chart: Chart) -> None:
+    [one, two, resized] = (
+        by_kind(chart.render(merged(MINIMAL, {"runtime": {"persistence": values}})))
+        for values in (
+            {"s3": {"modelBucket": "one"}},
+            {"s3": {"modelBucket": "two"}},
+            {"s3": {"modelBucket": "one"}, "size": "3Ti"},
+        )
+    )
+    for kind in ("PersistentVolume", "PersistentVolumeClaim"):
+        assert len({found[kind]["metadata"]["name"] for found in (one, two, resized)}) == 3
+    for found in (one, two, resized):
+        [volume] = [volume for volume in pod(found)["volumes"] if volume["name"] == "models"]
+        assert volume["persistentVolumeClaim"]["claimName"] == found["PersistentVolumeClaim"]["metadata"]["name"]
+
+
+def test_data_of_a_storage_class_stays_where_it_is(chart: Chart) -> None:
+    names_of_claims = {
+        by_kind(chart.render(merged(MINIMAL, {"runtime": {"persistence": {"storageClass": "efs-sc", **more}}})))[
+            "PersistentVolumeClaim"
+        ]["metadata"]["name"]
+        for more in ({}, {"size": "3Ti"}, {"s3": {"modelBucket": "one"}})
+    }
+    assert names_of_claims == {"sdruntime-models"}
 
 
 @pytest.mark.parametrize("case", ["static-model", "comfyui", "everything"])

@@ -393,6 +393,18 @@ QUEUE_AGENT = [
 ]
 
 ASKS = "Prune=confirm,Delete=confirm"
+# Volumes and claims cannot be changed, so there are others.
+OTHER_CLAIM: Leaves = {
+    "PersistentVolumeClaim.metadata.name": ...,
+    f"{POD}.volumes[models].persistentVolumeClaim.claimName": ...,
+}
+OTHER_VOLUME: Leaves = {
+    **OTHER_CLAIM,
+    "PersistentVolume.metadata.name": ...,
+    f"{VOLUME}.claimRef.name": ...,
+    f"{VOLUME}.csi.volumeHandle": ...,
+    f"{CLAIM}.volumeName": ...,
+}
 WITHOUT_VOLUME = {f"PersistentVolume{ALL}": GONE, f"{CLAIM}.volumeName": GONE}
 PERSISTENCE = [
     Row(
@@ -415,7 +427,11 @@ PERSISTENCE = [
             f"{POD}.volumes[models].persistentVolumeClaim.claimName": "mine",
         },
     ),
-    Row(of_pods("persistence.existingVolume"), "mine", {f"PersistentVolume{ALL}": GONE, f"{CLAIM}.volumeName": "mine"}),
+    Row(
+        of_pods("persistence.existingVolume"),
+        "mine",
+        {f"PersistentVolume{ALL}": GONE, f"{CLAIM}.volumeName": "mine", **OTHER_CLAIM},
+    ),
     Row(of_pods("persistence.labels"), {"a": "b"}, {"PersistentVolumeClaim.metadata.labels.a": "b"}),
     Row(of_pods("persistence.annotations"), {"a": "b"}, {"PersistentVolumeClaim.metadata.annotations.a": "b"}),
     Row(
@@ -423,6 +439,7 @@ PERSISTENCE = [
         "efs-sc",
         {
             **WITHOUT_VOLUME,
+            **OTHER_CLAIM,
             f"{CLAIM}.storageClassName": "efs-sc",
             "PersistentVolumeClaim.metadata.annotations.argocd.argoproj.io/sync-options": ASKS,
         },
@@ -430,18 +447,24 @@ PERSISTENCE = [
     Row(
         of_pods("persistence.size"),
         "1Ti",
-        {f"{VOLUME}.capacity.storage": "1Ti", f"{CLAIM}.resources.requests.storage": "1Ti"},
+        {f"{VOLUME}.capacity.storage": "1Ti", f"{CLAIM}.resources.requests.storage": "1Ti", **OTHER_VOLUME},
     ),
     Row(
         of_pods("persistence.accessModes"),
         ["ReadWriteMany"],
-        {f"{VOLUME}.accessModes[0]": "ReadWriteMany", f"{CLAIM}.accessModes[0]": "ReadWriteMany"},
+        {f"{VOLUME}.accessModes[0]": "ReadWriteMany", f"{CLAIM}.accessModes[0]": "ReadWriteMany", **OTHER_VOLUME},
     ),
-    Row(of_pods("persistence.s3.enabled"), False, WITHOUT_VOLUME, ((of_pods("persistence.storageClass"), "-"),)),
+    Row(
+        of_pods("persistence.s3.enabled"),
+        False,
+        {**WITHOUT_VOLUME, **OTHER_CLAIM},
+        ((of_pods("persistence.storageClass"), "-"),),
+    ),
     Row(
         of_pods("persistence.efs.fileSystemId"),
         "fs-0",
         {
+            **OTHER_VOLUME,
             f"{VOLUME}.mountOptions[0]": "ro",
             f"{VOLUME}.mountOptions[1]": GONE,
             f"{VOLUME}.mountOptions[2]": GONE,
@@ -454,7 +477,7 @@ PERSISTENCE = [
     Row(
         of_pods("persistence.efs.accessPointId"),
         "fsap-0",
-        {f"{VOLUME}.csi.volumeHandle": "fs-0::fsap-0"},
+        {**OTHER_VOLUME, f"{VOLUME}.csi.volumeHandle": "fs-0::fsap-0"},
         ((of_pods("persistence.efs.fileSystemId"), "fs-0"),),
     ),
 ]

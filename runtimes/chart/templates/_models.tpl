@@ -16,6 +16,18 @@ efs, s3, or none, when the server has what its image has.
 {{- end }}
 {{- end }}
 
+{{/*
+Name of the claim, and of the volume where the chart makes one. What a volume is of cannot be changed, so another bucket
+is another volume with another claim, which pods are rolled over to. Data of a storage class stays under one name.
+*/}}
 {{- define "runtime.modelsClaim" -}}
-{{ .Values.runtime.persistence.existingClaim | default (printf "%s-models" (include "runtime.name" .)) }}
+{{- $models := include "runtime.models" . }}
+{{- $name := printf "%s-models" (include "runtime.name" .) }}
+{{- with .Values.runtime.persistence }}
+{{- if eq $models "claim" }}{{ .existingClaim }}
+{{- else if eq $models "class" }}{{ $name }}
+{{- else if eq $models "volume" }}{{ printf "%s-%s" $name (.existingVolume | sha256sum | trunc 8) }}
+{{- else }}{{ printf "%s-%s" $name (pick . "s3" "efs" "accessModes" "size" | toJson | sha256sum | trunc 8) }}
+{{- end }}
+{{- end }}
 {{- end }}
