@@ -17,6 +17,7 @@ class Settings(BaseSettings):
         webhook_allow_private: Whether `http` and addresses that are not on the Internet are allowed, too: for tests,
             and for one machine.
         webhook_threads: How many deliveries there are at once.
+        webhook_wait_seconds: How long one look into the queue waits for something: what a stop may take.
         presign_seconds: How long a link to a picture is valid (on Lambda never longer than its role's credentials).
     """
 
@@ -30,6 +31,7 @@ class Settings(BaseSettings):
     webhook_timeout_seconds: float = 15
     webhook_allow_private: bool = False
     webhook_threads: int = 32
+    webhook_wait_seconds: int = 5
     presign_seconds: int = 3600
 
     @model_validator(mode="after")

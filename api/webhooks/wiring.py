@@ -62,4 +62,10 @@ def worker() -> Worker:
         timeout_s=settings.webhook_timeout_seconds,
         allow_private=settings.webhook_allow_private,
     )
-    return Worker(clients.sqs, settings.webhook_queue_url, deliveries, settings.webhook_threads)
+    return Worker(
+        clients.sqs,
+        settings.webhook_queue_url,
+        deliveries,
+        threads=settings.webhook_threads,
+        wait_seconds=settings.webhook_wait_seconds,
+    )

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# Long enough to cost little, short enough to stop in between.
-_WAIT_SECONDS = 5
 _BATCH = 10
 
 
@@ -60,8 +58,9 @@ class Worker:
         sqs: "SQSClient",
         queue_url: str,
         deliveries: Deliveries,
+        *,
         threads: int = 32,
-        wait_seconds: int = _WAIT_SECONDS,
+        wait_seconds: int = 5,
     ) -> None:
         self._sqs = sqs
         self._queue_url = queue_url

@@ -1,6 +1,8 @@
 """The embedded cluster: emulator, job API, and one agent with its inference server for each runtime of a commit."""
 
+import base64
 import os
+import secrets
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +23,7 @@ from generator.load import ConfigError, load
 
 Manifest = dict[str, Any]
 
-EMULATOR, API = "emulator", "api"
+EMULATOR, API, WEBHOOKS = "emulator", "api", "webhooks"
 USUAL_PORTS = {EMULATOR: 4566, API: 8000, "webui": 8080, "agent": 9090}
 # Somebody else may take a port between our look at it and a program's use of it.
 STARTS = 3
@@ -146,7 +148,7 @@ class LocalCluster:
         """Stop everything: agents first, since they hand back what they hold."""
         runtimes = self._runtimes.values()
         self._programs.stop(*(runtime.agent for runtime in runtimes))
-        self._programs.stop(API, *(runtime.server for runtime in runtimes))
+        self._programs.stop(API, WEBHOOKS, *(runtime.server for runtime in runtimes))
         self._programs.stop(EMULATOR)
 
     def kill(self) -> None:
@@ -189,6 +191,7 @@ class LocalCluster:
         self._runtimes = wanted
         changed = {name for name in wanted if self._start_if_changed(wanted[name])}
         self._start_api_if_changed()
+        self._start_webhooks_if_changed()
         return Change(
             state.commit,
             added=[name for name in wanted if name not in before],
@@ -214,6 +217,24 @@ class LocalCluster:
         }
         command = [sys.executable, "-m", "api", "--host", "127.0.0.1", "--port", str(port)]
         self._start_programs_if_changed(self._program(API, (command, environ), "/healthz"))
+
+    def _start_webhooks_if_changed(self) -> None:
+        api = self._reconciler.status("InferenceAPI")
+        secret = self._run / "webhook-secret"
+        if not secret.exists():
+            secret.touch(mode=0o600)
+            secret.write_text(f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
+        environ = {
+            "S3_OUTPUT_BUCKET": api["bucket"],
+            "WEBHOOK_QUEUE_URL": api["webhookQueueUrl"],
+            "WEBHOOK_SECRETS_FILE": str(secret),
+            # Whoever tries webhooks here has a receiver here.
+            "WEBHOOK_ALLOW_PRIVATE": "true",
+            "WEBHOOK_WAIT_SECONDS": "1",
+        }
+        command = [sys.executable, "-m", "api.webhooks"]
+        # Nobody asks it anything, so nobody waits for it.
+        self._start_programs_if_changed(Program(WEBHOOKS, command, self._environ | environ, lambda: True))
 
     def _start_if_changed(self, runtime: Runtime) -> bool:
         """Start the runtime's programs unless they run as they are wanted; return whether they were started."""

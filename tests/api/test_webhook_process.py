@@ -56,6 +56,7 @@ def environ(aws: Aws, topic: str) -> dict[str, str]:
         "WEBHOOK_QUEUE_URL": queue,
         "WEBHOOK_SECRETS": SECRET,
         "WEBHOOK_ALLOW_PRIVATE": "true",
+        "WEBHOOK_WAIT_SECONDS": "1",
     }
 
 

@@ -16,8 +16,9 @@ import requests
 import yaml
 from PIL import Image
 
+from tests.api.receiver import receiving
 from tests.bootstrap.conftest import Demo
-from tests.conftest import commit
+from tests.conftest import commit, eventually
 
 BLUE, RED = 2, 0
 
@@ -74,13 +75,19 @@ def test_usual_ports_that_are_taken_are_replaced(run: Callable[..., Demo]) -> No
     assert not re.search(r"127\.0\.0\.1:(4566|8000|8080|9090)\b", demo.output)
 
 
-def test_a_commit_adds_a_runtime_and_another_removes_it(run: Callable[..., Demo], checkout: Path) -> None:
+def test_a_commit_adds_a_runtime_that_serves_whose_webhook_is_told_and_another_removes_it(
+    run: Callable[..., Demo], checkout: Path
+) -> None:
     demo = run()
     demo.wait_for("^image: ")
     change(checkout, lambda config: config["modelsRuntime"].append({"name": "second", "dynamicModel": True}))
     demo.wait_for(r"\+ runtime second")
-    drawn = demo.draw("a green square", runtime="second")
-    assert (drawn["status"], drawn["runtime"]) == ("succeeded", "second"), drawn
+    with receiving() as receiver:
+        drawn = demo.draw("a green square", runtime="second", webhook=receiver.url)
+        assert (drawn["status"], drawn["runtime"]) == ("succeeded", "second"), drawn
+        eventually(lambda: receiver.got, "the webhook")
+        [told] = receiver.verified((checkout / ".run" / "local" / "webhook-secret").read_text())
+        assert (told["type"], told["data"]["id"]) == ("job.succeeded", drawn["id"])
     queues = requests.get(f"{demo.api}/v1/runtimes", timeout=10).json()
     assert [each["name"] for each in queues["runtimes"]] == ["tiny", "second"]
 
