@@ -1,5 +1,6 @@
 """The API as a Lambda function behind an API Gateway REST API with proxy integration."""
 
+import os
 from functools import cache
 from typing import Any
 from urllib.parse import unquote
@@ -52,3 +53,8 @@ def adapter() -> Mangum:
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one request."""
     return adapter()(event, context)
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    # A new instance has a whole CPU until its first request, and what share of one it pays for afterwards.
+    adapter()

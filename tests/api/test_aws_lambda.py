@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api import aws_lambda, openapi
+from api import aws_lambda, log, openapi
 from contract import keys
 from tests.api.conftest import CONFIG_BUCKET, Platform
 
@@ -127,3 +127,24 @@ def test_all_that_the_api_answers_is_text_which_api_gateway_hands_on_as_it_is(
     assert {kind for kind in kinds if not kind.startswith(tuple(aws_lambda.TEXT))} == set()
     for asked in (event("GET", "/v1/jobs/absent"), event("GET", "/console/icon.svg"), event("GET", "/v2")):
         assert aws_lambda.handler(asked, None)["isBase64Encoded"] is False
+
+
+def test_the_trace_goes_on_with_the_job_and_is_in_the_log(
+    platform: Platform,
+    lambda_environment: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lambda puts it into the environment; botocore hands it to SNS, and SNS to the queue."""
+    trace = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "api")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
+    sent: list[str] = []
+    platform.aws.sns.meta.events.register_last(
+        "before-send.sns.Publish", lambda request, **_: sent.append(str(request.headers.get("X-Amzn-Trace-Id")))
+    )
+    body = {"id": "mine", "runtime": "tiny", "input": {}}
+    assert aws_lambda.handler(event("POST", "/v1/jobs", body), None)["statusCode"] == 202
+    assert [header.removeprefix("b'").removesuffix("'") for header in sent] == [trace]
+    assert log.add_trace(None, "info", {"event": "x"}) == {"event": "x", "trace": trace[5:40]}
+    monkeypatch.delenv("_X_AMZN_TRACE_ID")
+    assert log.add_trace(None, "info", {"event": "x"}) == {"event": "x"}
