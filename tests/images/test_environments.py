@@ -23,40 +23,28 @@ API = "SNS_TOPIC_ARN: Field required"
 EMPTY = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-@pytest.fixture(scope="session")
-def unpacked(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Dockerfile, Path, Path]]:
-    """Nothing yet; each image is put together once."""
-    return {}
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def image(
-    request: pytest.FixtureRequest,
-    repository: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    unpacked: dict[str, tuple[Dockerfile, Path, Path]],
+    request: pytest.FixtureRequest, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Dockerfile, Path, Path]:
     """An image's Dockerfile, the Python of an environment with its lock, and a folder with what it copies."""
-    name = request.param
-    if name not in unpacked:
-        root = tmp_path_factory.mktemp("image")
-        dockerfile = read(repository / name / "Dockerfile")
-        (lock,) = [source for source, _ in dockerfile.context if source.startswith("requirements/")]
-        uv = str(repository / ".cache/uv/bin/uv")
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, root / "venv"], check=True)
-        install = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(root / "venv")]
-        subprocess.run([*install, str(repository / lock)], check=True)
-        for source, target in dockerfile.context:
-            if source.startswith(("requirements/", "LICENSE")):
-                continue
-            skipped = shutil.ignore_patterns("__pycache__", "train", "Dockerfile")
-            if (repository / source).is_dir():
-                shutil.copytree(repository / source, root / "app" / target, ignore=skipped)
-            else:
-                (root / "app" / target).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(repository / source, root / "app" / target)
-        unpacked[name] = dockerfile, root / "venv/bin/python", root / "app"
-    return unpacked[name]
+    root = tmp_path_factory.mktemp("image")
+    dockerfile = read(repository / request.param / "Dockerfile")
+    (lock,) = [source for source, _ in dockerfile.context if source.startswith("requirements/")]
+    uv = str(repository / ".cache/uv/bin/uv")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, root / "venv"], check=True)
+    install = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(root / "venv")]
+    subprocess.run([*install, str(repository / lock)], check=True)
+    for source, target in dockerfile.context:
+        if source.startswith(("requirements/", "LICENSE")):
+            continue
+        skipped = shutil.ignore_patterns("__pycache__", "train", "Dockerfile")
+        if (repository / source).is_dir():
+            shutil.copytree(repository / source, root / "app" / target, ignore=skipped)
+        else:
+            (root / "app" / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(repository / source, root / "app" / target)
+    return dockerfile, root / "venv/bin/python", root / "app"
 
 
 def run(image: tuple[Dockerfile, Path, Path], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -169,6 +157,7 @@ def test_apis_image_answers_as_a_function_of_lambda(image: tuple[Dockerfile, Pat
     assert kind == "response", answer
     assert answer["statusCode"] == 200
     assert (folder / "api/console").is_dir()
+    assert run(image, "-c", "from api.webhooks import handler").returncode == 0, "the other function's"
 
 
 @pytest.mark.parametrize("image", ["webui/tiny"], indirect=True)
