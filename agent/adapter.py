@@ -34,8 +34,9 @@ class Adapter(Protocol):
     """One inference server.
 
     A job is done in three steps, each called by another thread while the others do the same for other jobs: `prepare`
-    may take its time, `run` holds the GPU, `read` decodes. What they hand on is their own business; a request may have
-    an attribute `affinity`, the name of what the server must have loaded for it: the pipeline puts such together.
+    may take its time, and runs for several jobs at once; `run` holds the GPU; `read` decodes. What they hand on is
+    their own business; a request may have an attribute `affinity`, the name of what the server must have loaded for it:
+    the pipeline puts such together.
 
     Every method but `read` raises `RuntimeLostError` when the server cannot be reached.
     """
