@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from generator import names
-from generator.model import TYPE_TYPO, Config, Runtime
+from generator.model import TYPE_TYPO, Config, Outputs, Runtime
 from generator.section import Location, Problem, path
 from generator.values import ExtraValues, Image, Karpenter
 
@@ -25,6 +25,7 @@ def problems(config: Config) -> Iterator[Problem]:
     for text in names.problems_of_stack(config.stack_name):
         yield Problem(("stackName",), text)
     yield from _partitions(config)
+    yield from _regions(config)
     yield from _runtime_names(config)
     yield from _models(config)
     yield from _node_pools(config)
@@ -42,6 +43,22 @@ def _partitions(config: Config) -> Iterator[Problem]:
             ("modelBucketArn",),
             f"is in the partition {given}, and the region {region} is in {partition}: "
             f"the ARN should start with arn:{partition}:",
+        )
+
+
+def _regions(config: Config) -> Iterator[Problem]:
+    if not (config.known("cluster") and config.cluster.known("region", "api", "alarms")):
+        return
+    region, api, alarms = config.cluster.region, config.cluster.api, config.cluster.alarms
+    if api.known("image") and api.image and f".dkr.ecr.{region}." not in api.image:
+        yield Problem(
+            ("cluster", "api", "image"),
+            f"is not in {region}, and Lambda runs no image of another region: copy it there",
+        )
+    if alarms.known("topic_arn") and alarms.topic_arn and f":sns:{region}:" not in alarms.topic_arn:
+        yield Problem(
+            ("cluster", "alarms", "topicArn"),
+            f"is not in {region}, and alarms of CloudWatch tell no topic of another region: name one that is",
         )
 
 
@@ -142,13 +159,7 @@ def warnings(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
         yield Problem(("stackName",), f"becomes lower-case: {config.stack_name}")
     if data.get("modelBucketArn") == "":
         yield Problem(("modelBucketArn",), "is empty: runtimes have only the models that their image has")
-    days = config.cluster.outputs.retention_days
-    if days is not None and days <= DAYS_IN_QUEUE:
-        yield Problem(
-            ("cluster", "outputs", "retentionDays"),
-            f"is no longer than the {DAYS_IN_QUEUE} days that a job may wait in its queue: its record could expire "
-            f"before it is done; set {DAYS_IN_QUEUE + 1} or more",
-        )
+    yield from _short_lives(config.cluster.outputs)
     count = len(config.runtimes)
     if count == 0:
         yield Problem(("modelsRuntime",), "is empty: every job will be refused")
@@ -164,6 +175,20 @@ def warnings(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
         written = data["dynamicModelRuntime"] if location == ("dynamicModelRuntime",) else given[int(location[-1])]
         for key, text in _runtime_warnings(written, runtime):
             yield Problem((*location, *key), text)
+
+
+def _short_lives(outputs: Outputs) -> Iterator[Problem]:
+    for key, days, what in (
+        ("retentionDays", outputs.retention_days, "record"),
+        ("recordRetentionDays", outputs.record_retention_days, "record"),
+        ("uploadRetentionDays", outputs.upload_retention_days, "inputs"),
+    ):
+        if days is not None and days <= DAYS_IN_QUEUE:
+            yield Problem(
+                ("cluster", "outputs", key),
+                f"is no longer than the {DAYS_IN_QUEUE} days that a job may wait in its queue: its {what} could expire "
+                f"before it is done; set {DAYS_IN_QUEUE + 1} or more",
+            )
 
 
 def _second_dynamic_runtimes(config: Config) -> Iterator[Problem]:

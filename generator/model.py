@@ -104,12 +104,12 @@ class JobApi(Section):
         str,
         Matches(
             "^$|^[0-9]{12}\\.dkr\\.ecr\\.[a-z0-9-]+\\.[a-z0-9.]+/[^:@\\s]+(:[^:@\\s]+|(:[^:@\\s]+)?@sha256:[0-9a-f]{64})$",
-            "an image in ECR with a tag or digest: Lambda runs no other",
+            "an image in ECR with a tag or digest, since Lambda runs no other",
         ),
     ] = Field(
         "",
-        description=f"Image of the job API, in this account and region. Without it, `darkroom/api:{VERSION}` of their "
-        "registry.",
+        description=f"Image of the job API, in ECR of this region. Without it, `darkroom/api:{VERSION}` of the "
+        "account's registry.",
     )
     architecture: Literal["x86_64", "arm64"] = Field("x86_64", description="What the image was built for.")
     memory_megabytes: Number = Field(

@@ -94,6 +94,11 @@ def test_the_cluster_is_called_as_its_stack_unless_it_has_another_name() -> None
     assert api(f"stackName: stack\n{RUNTIME}\n{CLUSTER}")["clusterName"] == "stack"
 
 
+def test_what_could_expire_before_its_job_is_done_is_said() -> None:
+    found = load(f"{RUNTIME}\n{CLUSTER}  outputs: {{uploadRetentionDays: 2}}\n", "config.yaml").warnings
+    assert ["uploadRetentionDays: is no longer than the 4 days" in warning for warning in found] == [True]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -101,6 +106,8 @@ def test_the_cluster_is_called_as_its_stack_unless_it_has_another_name() -> None
         ("api: {image: 123456789012.dkr.ecr.us-west-2.amazonaws.com/ours/api}", "with a tag or digest"),
         ("alarms: {topicArn: on-call}", "should be the ARN of an SNS topic"),
         ("outputs: {retentionDays: 5, recordRetentionDays: 6}", "is more than the 5 retentionDays"),
+        ("api: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/ours/api:1'}", "is not in us-west-2, and Lambda"),
+        ("alarms: {topicArn: 'arn:aws:sns:us-east-1:123456789012:on-call'}", "is not in us-west-2, and alarms"),
         ("inputBuckets: [Photographs]", "should be the name of an S3 bucket"),
         (
             "production: true\n  api: {image: '123456789012.dkr.ecr.us-west-2.amazonaws.com/ours/api:latest'}",
