@@ -141,6 +141,7 @@ class FakeComfyUI:
             for socket in list(self.sockets.values()):
                 _abort(socket)
             await runner.cleanup()
+            await asyncio.sleep(0.05)  # connections that were ended are let go in the next rounds of the loop
 
         self._loop.run_until_complete(serve())
         self._loop.close()
