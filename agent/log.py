@@ -1,8 +1,8 @@
 """Logs: one JSON object a line, on standard output.
 
 The keys are `event level timestamp` and, where they apply, `job key runtime task status attempt code reason seconds
-delay_s images message model thread`; lines of libraries have `logger`. Prompts, contents of messages and query strings
-of URLs are never logged.
+delay_s images message model thread trace`; lines of libraries have `logger`. Prompts, contents of messages and query
+strings of URLs are never logged.
 """
 
 import logging

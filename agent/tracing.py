@@ -5,7 +5,6 @@ trace is handed over when its message is done with, in a thread of its own: no j
 """
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from typing import Protocol
 import structlog
 from typing_extensions import override
 
-from agent.errors import DrainedError, JobError
+from agent.errors import JobError, PostponedError
 from agent.lease import Lease
+from agent.sender import Sender, sender
 from agent.settings import Settings
 from agent.watch import Watcher
 from agent.work import Work
@@ -28,11 +28,6 @@ log = structlog.get_logger()
 SERVICE = "darkroom-agent"
 # Traces that wait to be sent, beyond which they are dropped: a collector that hangs must not fill the memory.
 BACKLOG = 256
-
-# https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
-_ROOT = re.compile(r"\bRoot=(1-[0-9a-f]{8}-[0-9a-f]{24})(?![^;\s])")
-_PARENT = re.compile(r"\bParent=([0-9a-f]{16})(?![^;\s])")
-_SAMPLED = re.compile(r"\bSampled=([01])(?![^;\s])")
 
 # What traces are searched by.
 _ANNOTATIONS = ("runtime", "job", "task", "status", "attempt")
@@ -46,25 +41,6 @@ _STEPS = {
     "stored": "notify",
     "told": "delete",
 }
-
-
-@dataclass(frozen=True)
-class Sender:
-    """What a message's `AWSTraceHeader` says.
-
-    Attributes:
-        trace_id: The trace, in X-Ray's form.
-        parent_id: The sender's segment in it, or empty.
-    """
-
-    trace_id: str
-    parent_id: str = ""
-
-    @property
-    def header(self) -> str:
-        """The header again, of a trace that is sampled."""
-        parent = f";Parent={self.parent_id}" if self.parent_id else ""
-        return f"Root={self.trace_id}{parent};Sampled=1"
 
 
 @dataclass(frozen=True)
@@ -114,17 +90,6 @@ class Exporter(Protocol):
 
     def close(self) -> None:
         """Let go of what it holds."""
-
-
-def sender(header: str) -> tuple[Sender | None, bool]:
-    """Return who sent a message with this `AWSTraceHeader`, and whether its trace is wanted.
-
-    A header is from outside: one that makes no sense counts as none. Without a decision in it the trace is wanted, for
-    jobs are few and dear.
-    """
-    root, parent, sampled = (pattern.search(header) for pattern in (_ROOT, _PARENT, _SAMPLED))
-    wanted = sampled is None or sampled[1] == "1"
-    return Sender(root[1], parent[1] if parent else "") if root else None, wanted
 
 
 class Tracer(Watcher):
@@ -195,10 +160,9 @@ class Tracer(Watcher):
 
     @override
     def released(self, work: Work, reason: JobError, given_back: bool) -> None:
-        """Complete the trace of a message that goes back; that the agent stops is nobody's fault."""
-        error = None if isinstance(reason, DrainedError) else reason
-        self._pass(work, "released", error)
-        self._complete_trace(work, "released", error.code if error else "")
+        """Complete the trace of a message that goes back."""
+        self._pass(work, "released", reason)
+        self._complete_trace(work, "released", _fault(reason))
 
     def close(self, within_s: float) -> None:
         """Send what is complete, as far as that is done in time."""
@@ -208,7 +172,7 @@ class Tracer(Watcher):
 
     def _pass(self, work: Work, event: str, error: JobError | None = None) -> None:
         if trace := self._traces.get(work.lease):
-            trace.step(_STEPS[trace.at], self._clock(), error.code if error else "")
+            trace.step(_STEPS[trace.at], self._clock(), _fault(error))
             trace.at = event
 
     def _complete_trace(self, work: Work, status: str, error: str) -> None:
@@ -244,6 +208,13 @@ class Tracer(Watcher):
         if not self._warned:
             self._warned = True
             log.warning("trace not sent", reason=reason[:300])
+
+
+def _fault(error: JobError | None) -> str:
+    """Return the code of an error, or nothing if it is nobody's fault, such as that a job was cancelled."""
+    if error is None or error.status != "failed" or isinstance(error, PostponedError):
+        return ""
+    return error.code
 
 
 def _let_go(exporter: Exporter | None) -> None:

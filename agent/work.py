@@ -9,6 +9,7 @@ from typing import Any
 from agent.adapter import Output
 from agent.errors import DeadlineError, ExpiredError, JobError
 from agent.lease import Lease
+from agent.sender import sender
 from contract.job import Job
 from contract.result import Result
 
@@ -60,6 +61,9 @@ class Work:
     def log_keys(self) -> dict[str, Any]:
         """The keys by which log lines about this message are found."""
         keys: dict[str, Any] = {"message": self.lease.delivery.message_id, "attempt": self.lease.delivery.attempt}
+        by, _ = sender(self.lease.delivery.trace)
+        if by:
+            keys["trace"] = by.trace_id
         if self.job:
             keys |= {"job": self.job.id, "key": self.job.key, "runtime": self.job.runtime, "task": self.job.task}
         return keys

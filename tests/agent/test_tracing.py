@@ -20,11 +20,12 @@ from moto import mock_aws
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from structlog.testing import capture_logs
 
-from agent.errors import DrainedError, PermanentError, RuntimeLostError
+from agent.errors import CancelledError, DrainedError, ExpiredError, PermanentError, RuntimeLostError
 from agent.lease import Lease
 from agent.otlp import Collector
 from agent.queue import Delivery
-from agent.tracing import BACKLOG, Sender, Trace, Tracer, sender
+from agent.sender import Sender, sender
+from agent.tracing import BACKLOG, Trace, Tracer
 from agent.work import Work
 from agent.xray import Daemon
 from contract.job import Form, Job, Task, encode
@@ -149,11 +150,13 @@ def seconds() -> Callable[[], float]:
 def test_job_is_a_segment_of_its_senders_trace_with_a_subsegment_for_each_step(
     stage: Stage, spawn: Spawn, listener: Listener
 ) -> None:
-    spawn(tracing="xray", aws_xray_daemon_address=listener.address)
+    process = spawn(tracing="xray", aws_xray_daemon_address=listener.address)
     attribute: Any = {"AWSTraceHeader": {"StringValue": HEADER, "DataType": "String"}}
     stage.sqs.send_message(QueueUrl=stage.queue_url, MessageBody=encode(JOB), MessageSystemAttributes=attribute)
     segment = listener.read()
     assert (segment["trace_id"], segment["parent_id"]) == (ROOT, PARENT)
+    (ended,) = eventually(lambda: process.logged("job ended"), "the end of the job")
+    assert ended["trace"] == ROOT, "by which log lines and traces are found from each other"
     assert segment["annotations"] == {
         "runtime": RUNTIME,
         "job": "j",
@@ -268,17 +271,21 @@ def test_message_that_goes_back_is_a_trace_of_its_own() -> None:
     assert trace.steps[-1].error == "runtime-lost"
 
 
-def test_job_that_is_cancelled_and_an_agent_that_stops_are_nobodys_fault() -> None:
+def test_job_that_is_cancelled_or_expires_and_an_agent_that_stops_are_nobodys_fault() -> None:
     def act(tracer: Tracer) -> None:
-        pass_through(tracer, received(), result("cancelled", "cancelled"))
-        stopped = received()
+        cancelled, expired, stopped = received(), received(), received()
+        cancelled.error, expired.error = CancelledError(), ExpiredError()
+        pass_through(tracer, cancelled, result("cancelled", "cancelled"))
+        tracer.received(expired)
+        tracer.stored(expired, result("expired", "expired"))
+        tracer.told(expired, result("expired", "expired"))
+        tracer.ended(expired, result("expired", "expired"))
         tracer.received(stopped)
         tracer.released(stopped, DrainedError(), True)
 
-    cancelled, stopped = traced(act)
-    assert not cancelled.error
-    assert not stopped.error
-    assert not any(step.error for step in stopped.steps)
+    traces = traced(act)
+    assert [trace.annotations["status"] for trace in traces] == ["cancelled", "expired", "released"]
+    assert not any(trace.error or any(step.error for step in trace.steps) for trace in traces)
 
 
 @pytest.mark.parametrize(
