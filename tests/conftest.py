@@ -121,6 +121,13 @@ def go_module() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A Chromium that is installed on this machine, for tests of pages."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return Path(found or not_run("Chromium is not installed.", "`apt-get install chromium` installs it."))
+
+
+@pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the working tree."""
     return REPOSITORY
