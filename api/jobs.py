@@ -124,6 +124,9 @@ def router(service: Service) -> APIRouter:
         name = runtime and runtime.lower()
         return service.listing.page(after, limit, status, name, lambda job_id: _links(request, job_id))
 
+    def look(job_id: str, request: Request) -> JobState:
+        return service.states.state(_find(service.records, job_id), _links(request, job_id))
+
     @routes.get("/jobs/{id}", responses=responses(404, 422, 503))
     async def get_job(
         id: AnyJobId,  # noqa: A002 - the name in the path
@@ -133,11 +136,11 @@ def router(service: Service) -> APIRouter:
         ] = 0,
     ) -> JobState:
         """See how a job fares, whichever form it came in; those of the older forms are known once they start."""
-        record = await run_in_threadpool(_find, service.records, id)
-        if wait and keys.RESULT not in record.objects:
-            await service.waiting.ended(record.key, wait, request.is_disconnected)
+        if wait:
             record = await run_in_threadpool(_find, service.records, id)
-        return await run_in_threadpool(service.states.state, record, _links(request, id))
+            if keys.RESULT not in record.objects:
+                await service.waiting.ended(record.key, wait, request.is_disconnected)
+        return await run_in_threadpool(look, id, request)
 
     @routes.delete(
         "/jobs/{id}",
@@ -148,9 +151,8 @@ def router(service: Service) -> APIRouter:
     )
     def cancel_job(id: AnyJobId, request: Request, response: Response) -> JobState:  # noqa: A002
         """Cancel a job. One that waits ends at once, one that runs soon (202); one that has ended stays as it is."""
-        record = _find(service.records, id)
-        cancel(service.records, record, datetime.now(UTC))
-        state = service.states.state(_find(service.records, id), _links(request, id))
+        cancel(service.records, _find(service.records, id), datetime.now(UTC))
+        state = look(id, request)
         if state.status in {"queued", "running"}:
             response.status_code = 202
         log.info("job cancelled", id=id, status=state.status)
