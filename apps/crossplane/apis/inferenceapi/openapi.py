@@ -167,6 +167,55 @@ OPENAPI = r"""
     }
    }
   },
+  "/docs": {
+   "get": {
+    "responses": {
+     "200": {
+      "description": "What the API answers."
+     }
+    },
+    "x-amazon-apigateway-integration": {
+     "httpMethod": "POST",
+     "passthroughBehavior": "when_no_match",
+     "timeoutInMillis": 29000,
+     "type": "aws_proxy",
+     "uri": "__INTEGRATION_URI__"
+    }
+   },
+   "options": {
+    "responses": {
+     "200": {
+      "description": "What the API answers."
+     }
+    },
+    "x-amazon-apigateway-integration": {
+     "httpMethod": "POST",
+     "passthroughBehavior": "when_no_match",
+     "timeoutInMillis": 29000,
+     "type": "aws_proxy",
+     "uri": "__INTEGRATION_URI__"
+    }
+   },
+   "x-amazon-apigateway-any-method": {
+    "responses": {
+     "200": {
+      "description": "What the API answers."
+     }
+    },
+    "security": [
+     {
+      "api_key": []
+     }
+    ],
+    "x-amazon-apigateway-integration": {
+     "httpMethod": "POST",
+     "passthroughBehavior": "when_no_match",
+     "timeoutInMillis": 29000,
+     "type": "aws_proxy",
+     "uri": "__INTEGRATION_URI__"
+    }
+   }
+  },
   "/healthz": {
    "get": {
     "responses": {

@@ -47,7 +47,7 @@ def statements(owner: Owner, spec: Manifest, api: Manifest, queue_arn: str) -> l
         allow("Notify", ["sns:Publish"], api["outputTopicArn"]),
         allow("Look", ["s3:ListBucket"], owner.bucket_arn(bucket)),
         # Jobs name the folder of their pictures, so it can be any but the one that is for clients alone.
-        allow("Store", ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], owner.bucket_arn(bucket, "*")),
+        allow("Store", ["s3:GetObject", "s3:PutObject"], owner.bucket_arn(bucket, "*")),
         {
             "Sid": "OthersUploads",
             "Effect": "Deny",
