@@ -17,9 +17,10 @@ from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
-from api import examples, problem
+from api import examples, problem, reference
 from api.aws import Clients
 from api.settings import Settings
 from api.webhooks.event import JobEvent
@@ -75,8 +76,20 @@ def describe(app: FastAPI) -> None:
         """
 
     app.webhooks.add_api_route("job-ended", job_ended, methods=["POST"], tags=["v1"])
+
+    async def docs(request: Request) -> HTMLResponse:
+        """Read this document as a page."""
+        base = request.scope.get("root_path", "") + "/"
+        headers = {
+            "Content-Security-Policy": reference.POLICY,
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return HTMLResponse(reference.page(openapi(), base), headers=headers)
+
     app.openapi = openapi  # type: ignore[method-assign]
     app.add_api_route("/openapi.json", describe_api, tags=["service"])
+    app.add_api_route("/docs", docs, tags=["service"], response_class=HTMLResponse)
 
 
 def document(app: FastAPI) -> Document:

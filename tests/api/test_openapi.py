@@ -2,13 +2,14 @@
 
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from api import examples, openapi
+from api import examples, openapi, reference
 from api.app import create_app
 from tests.api.conftest import Platform
 
@@ -89,3 +90,47 @@ def test_every_example_of_a_job_is_accepted(platform: Platform, name: str) -> No
         answer = platform.api.post(path, json=examples.BY_OPERATION[name])
     assert answer.is_success, answer.text
     assert list(platform.delivered()) == ["tiny"]
+
+
+class Page(HTMLParser):
+    """What is on a page: ids, links, and whether all that was opened was closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: set[str] = set()
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        assert tag != "script"
+        assert not {"style", "onclick"} & given.keys()
+        self.ids |= {given["id"] or ""} if "id" in given else set()
+        self.links |= {given["href"] or ""} if "href" in given else set()
+        if tag not in {"base", "link", "meta"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_document_is_a_page_for_people_too_with_nothing_from_elsewhere_and_no_script(platform: Platform) -> None:
+    answer = platform.api.get("/docs")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'")
+    page = Page(answer.text)
+    assert page.open == []
+    webhooks = {each["post"]["operationId"] for each in DOCUMENT["webhooks"].values()}
+    assert OPERATIONS.keys() | webhooks <= page.ids
+    assert {f"schema-{name}" for name in DOCUMENT["components"]["schemas"]} <= page.ids
+    for link in page.links - {"/"}:
+        path, _, fragment = link.partition("#")
+        assert platform.api.get(f"/{path}").status_code == 200, link
+        assert not fragment or fragment in page.ids
+
+
+def test_what_stands_in_the_document_is_text_on_the_page(platform: Platform) -> None:
+    hostile = json.loads(json.dumps(DOCUMENT).replace("Tell whether the process is alive", "<script>alert(1)</script>"))
+    text = reference.page(hostile, '/"><script>/')
+    assert "<script>" not in text
+    Page(text)

@@ -76,7 +76,7 @@ def test_it_is_far_smaller_than_what_api_gateway_and_kubernetes_take() -> None:
 def test_everything_asks_for_a_key_but_the_service_itself_and_a_browsers_question() -> None:
     without = {(path, method) for path, method, operation in methods() if "security" not in operation}
     asked = {path for path, method in without if method != "options"}
-    assert asked == {"/", "/healthz", "/openapi.json", "/console/{proxy+}"} | {
+    assert asked == {"/", "/docs", "/healthz", "/openapi.json", "/console/{proxy+}"} | {
         path
         for path, operations in DOCUMENT["paths"].items()
         if any(it["security"] == [] for it in operations.values())
