@@ -19,6 +19,8 @@ LEAD_S = 0.01
 TICK_S = 0.25
 # What a server may take to heed an interrupt: a sampling step on a slow machine.
 INTERRUPT_S = 15.0
+# When one that was not heeded is repeated.
+AGAIN_S = 3.0
 
 
 class Server:
@@ -108,14 +110,21 @@ class Server:
             raise
 
     def _give_up(self, call: Call[Any], request: Any) -> None:
-        # An interrupted server answers with what it has; that is nobody's picture.
+        # An interrupted server answers with what it has; that is nobody's picture. One that had not begun forgets it.
+        until = time.monotonic() + self._interrupt_s
+        again_at = 0.0
+        while not call.wait(0) and time.monotonic() < until:
+            if time.monotonic() >= again_at:
+                self._interrupt(request)
+                again_at = time.monotonic() + AGAIN_S
+            self._beat()
+            call.wait(TICK_S)
+        if not call.wait(0):
+            self._left_behind = call
+            self.lose(RuntimeLostError("runtime-busy", "the server does not end a request that was given up"))
+
+    def _interrupt(self, request: Any) -> None:
         try:
             self._adapter.interrupt(request)
         except JobError as error:
             log.warning("inference not interrupted", reason=str(error))
-        until = time.monotonic() + self._interrupt_s
-        while not call.wait(TICK_S) and time.monotonic() < until:
-            self._beat()
-        if not call.wait(0):
-            self._left_behind = call
-            self.lose(RuntimeLostError("runtime-busy", "the server does not end a request that was given up"))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agent.call import Call
 from agent.errors import JobError, PermanentError, RuntimeLostError, TransientError
+from agent.inference import Server
 from agent.sdwebui.adapter import SdWebui
 from agent.sdwebui.answer import drawn, enlarged, info, parsed, preview, refusal
 from agent.sdwebui.body import asked, embedded, parameters, urls
@@ -356,6 +357,18 @@ def test_job_that_is_interrupted_while_its_model_is_loaded_is_not_drawn(webui: W
     with pytest.raises(TransientError, match="before the web UI began"):
         call.answer()
     assert webui.bodies("txt2img") == []
+
+
+def test_interrupt_that_the_web_ui_forgets_is_repeated(webui: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.inference.AGAIN_S", 0.1)
+    web = adapter(webui)
+    webui.held.clear()
+    webui.once["interrupt"] = 200, b"{}"  # as when it comes before the drawing has begun
+    request = web.prepare(Job("j", RUNTIME, Task.TEXT_TO_IMAGE, {}), {}, nothing)
+    server = Server(web, timeout_s=0.2, beat=lambda: None, interrupt_s=PATIENCE_S)
+    with pytest.raises(PermanentError, match="took longer"):
+        server.run(request)
+    assert webui.asked == ["POST txt2img", "POST interrupt", "POST interrupt"]
 
 
 def test_answer_larger_than_allowed_fails_the_job(webui: WebUI) -> None:
