@@ -104,7 +104,7 @@ class KubernetesPod:
     """
 
     def __init__(self, name: str, namespace: str) -> None:
-        # Imported only where it is needed. The typed API of the same package would take ten times the memory.
+        # Imported only where it is needed. The package's typed API takes many times the memory.
         from kubernetes.client import ApiClient, Configuration
         from kubernetes.config import load_incluster_config
 
