@@ -46,13 +46,20 @@ def statements(owner: Owner, spec: Manifest, api: Manifest, queue_arn: str) -> l
         ),
         allow("Notify", ["sns:Publish"], api["outputTopicArn"]),
         allow("Look", ["s3:ListBucket"], owner.bucket_arn(bucket)),
-        # Jobs name the folder of their pictures, so it can be any but the one that is for clients alone.
+        # Jobs name the folder of their pictures, so it can be any but the one that is for clients alone, and the one
+        # whose notes the job API publishes: they hold other runtimes' jobs.
         allow("Store", ["s3:GetObject", "s3:PutObject"], owner.bucket_arn(bucket, "*")),
         {
             "Sid": "OthersUploads",
             "Effect": "Deny",
             "Action": ["s3:PutObject"],
             "Resource": [owner.bucket_arn(bucket, "uploads/*")],
+        },
+        {
+            "Sid": "OthersJobs",
+            "Effect": "Deny",
+            "Action": ["s3:GetObject", "s3:PutObject"],
+            "Resource": [owner.bucket_arn(bucket, "outbox/*")],
         },
         trace(),
     ]
