@@ -32,7 +32,12 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         (b"RIFF....WEBPVP8 ", ".webp", "image/webp"),
         (b"\0\0\0 ftypisom", ".mp4", "video/mp4"),
         (b"\x1a\x45\xdf\xa3...", ".webm", "video/webm"),
-        (b"RIFF....WAVE", ".bin", "application/octet-stream"),
+        (b"\0\0\0 ftypavif", ".avif", "image/avif"),
+        (b"\0\0\0 ftypM4A ", ".m4a", "audio/mp4"),
+        (b"fLaC...", ".flac", "audio/flac"),
+        (b"RIFF....WAVE", ".wav", "audio/wav"),
+        (b"glTF...", ".glb", "model/gltf-binary"),
+        (b"RIFF....AVI ", ".bin", "application/octet-stream"),
         (b"", ".bin", "application/octet-stream"),
     ],
 )
