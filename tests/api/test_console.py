@@ -35,7 +35,7 @@ def test_the_page_may_load_nothing_but_itself_and_pictures(platform: Platform) -
 
 def test_nothing_in_the_page_is_from_another_origin_or_inline() -> None:
     files = {path.name: path.read_text() for path in (Path(api.__file__).parent / "console").iterdir()}
-    assert files.keys() == {"index.html", "console.js", "console.css", "icon.svg"}
+    assert files.keys() == {"index.html", "console.js", "console.css", "icon.svg", "reference.css"}
     namespace = "http://www.w3.org/2000/svg"
     assert not [name for name, text in files.items() if re.search(r"https?://|//\w", text.replace(namespace, ""))]
     assert not re.search(r'<style|<script(?! src)|\son\w+="|\sstyle="', files["index.html"])
