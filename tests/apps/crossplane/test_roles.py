@@ -133,6 +133,8 @@ def test_the_deliverer_of_webhooks_may_read_ends_and_sign(action: str, resource:
         ("s3:PutObject", f"{OUTPUTS}/output/1/1-1.png", True),
         ("s3:PutObject", f"{OUTPUTS}/jobs/1/result.json", True),
         ("s3:PutObject", f"{OUTPUTS}/uploads/1/cat.png", False),
+        ("s3:PutObject", f"{OUTPUTS}/outbox/1~1", False),
+        ("s3:GetObject", f"{OUTPUTS}/outbox/1~1", False),
         ("s3:GetObject", f"{OUTPUTS}/uploads/1/cat.png", True),
         ("s3:GetObject", f"{OUTPUTS}/outbox/1~1", False),
         ("s3:PutObject", f"{OUTPUTS}/outbox/1~1", False),
