@@ -31,7 +31,7 @@ _CONNECT_TIMEOUT_S = 5.0
 # Of a host that does not answer at the first ones.
 _MOST_ADDRESSES = 4
 # Folders of the output bucket.
-_RECORDS = {keys.JOBS, keys.INDEX}
+_RECORDS = keys.RESERVED - {keys.UPLOADS}
 _REDIRECTS = {301, 302, 303, 307, 308}
 # What a URL may already have encoded, or need not; spaces and letters beyond ASCII are encoded.
 _SAFE = "!#$%&'()*+,/:;=?@[]~"

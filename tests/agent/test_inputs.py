@@ -153,6 +153,7 @@ def test_addresses_on_the_internet(address: str) -> None:
         "s3://arn:aws:s3:us-east-1:1:accesspoint/ours/a.png",
         "s3://ours/jobs/j/job.json",
         "s3://ours/index/1~j",
+        "s3://ours/outbox/j~1",
         "s3://ours//jobs/j/job.json",
         "s3://ours/uploads/../jobs/j/job.json",
         "s3://ours/./jobs/j/job.json",
