@@ -1,17 +1,29 @@
-"""The web console: three files, no build step, nothing from any other origin but the pictures."""
+"""The web console: files as they are, no build step, nothing from any other origin but the bucket's pictures."""
 
 from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.responses import Response
 from starlette.routing import Mount
 
 from api.aws import Clients
 
 _FILES = Path(__file__).parent / "console"
+
+
+class _Files(StaticFiles):
+    """The console's modules: a browser asks whether it has the newest ones, since those of two versions do not fit."""
+
+    def file_response(self, *args: Any, **named: Any) -> Response:
+        response = super().file_response(*args, **named)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
 
 def router(clients: Clients, bucket: str) -> APIRouter:
@@ -29,7 +41,7 @@ def router(clients: Clients, bucket: str) -> APIRouter:
         }
         return HTMLResponse(page.replace("{{base}}", base), headers=headers)
 
-    routes = APIRouter(routes=[Mount("/console", StaticFiles(directory=_FILES))])
+    routes = APIRouter(routes=[Mount("/console", _Files(directory=_FILES))])
     routes.add_api_route("/", console, tags=["service"], response_class=HTMLResponse)
     routes.add_api_route("/", console, methods=["HEAD"], include_in_schema=False)
     return routes
@@ -37,13 +49,15 @@ def router(clients: Clients, bucket: str) -> APIRouter:
 
 def _policy(clients: Clients, bucket: str) -> str:
     link = urlsplit(clients.s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "-"}))
+    bucket_origin = f"{link.scheme}://{link.netloc}"
     return "; ".join(
         [
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            "connect-src 'self'",
-            f"img-src 'self' data: {link.scheme}://{link.netloc}",
+            f"connect-src 'self' {bucket_origin}",  # what is uploaded
+            f"img-src 'self' data: {bucket_origin}",
+            f"media-src {bucket_origin}",
             "base-uri 'self'",
             "form-action 'none'",
             "frame-ancestors 'none'",
