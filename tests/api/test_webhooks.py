@@ -380,6 +380,15 @@ def test_a_secret_that_secrets_manager_has_drawn_signs_too(platform: Platform, r
     assert receiver.verified(drawn)
 
 
+def test_a_secret_is_replaced_in_its_file_while_the_deliverer_runs(tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    file.write_text(f"{OLDER_SECRET}\n")
+    read = wiring.secrets(Settings(s3_output_bucket=BUCKET, webhook_queue_url="x", webhook_secrets_file=file))
+    assert read() == [OLDER_SECRET]
+    file.write_text(f"{SECRET}\n{OLDER_SECRET}\n")
+    assert read() == [SECRET, OLDER_SECRET]
+
+
 class TestInTheQueue:
     """What becomes of a notice in the queue, by either of the two ways to run it."""
 
