@@ -64,6 +64,9 @@ class Compositions:
         refused = [result.message for result in answer.results if result.severity == fnv1.SEVERITY_FATAL]
         if refused:
             raise CompositionError("; ".join(refused))
-        desired = {name: resource.struct_to_dict(item.resource) for name, item in answer.desired.resources.items()}
+        # In one order whatever that of the message, which differs from process to process.
+        desired = {
+            name: resource.struct_to_dict(item.resource) for name, item in sorted(answer.desired.resources.items())
+        }
         status: Manifest = resource.struct_to_dict(answer.desired.composite.resource).get("status", {})
         return desired, status
