@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,9 @@ def image(
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, root / "venv"], check=True)
     install = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(root / "venv")]
     subprocess.run([*install, str(repository / lock)], check=True)
+    for removed in re.findall(r"rm -r /venv/lib/python3\.13/(\S+)", " ".join(dockerfile.all("RUN"))):
+        (found,) = (root / "venv/lib").glob(f"python3.*/{removed}")
+        shutil.rmtree(found)
     for source, target in dockerfile.context:
         if source.startswith(("requirements/", "LICENSE")):
             continue
