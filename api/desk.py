@@ -128,14 +128,14 @@ class Desk:
             return None
         if recorded["digest"] != submission.digest:
             taken = f'the id "{job_id}" is taken by a different request'
-            raise Problem(409, taken, errors=[("id", taken)])
+            raise Problem(409, taken, errors=[(("body", "id"), taken)])
         job = _job(recorded)
         if self._is_done(job):
             return job
         runtime = next((each for each in runtimes if each.name == job.runtime), None)
         if runtime is None:
             gone = f'the job "{job_id}" was accepted for the runtime "{job.runtime}", which is gone; use another id'
-            raise Problem(409, gone, errors=[("runtime", gone)])
+            raise Problem(409, gone, errors=[(("body", "runtime"), gone)])
         # Perhaps it is in the queue already: agents do a job that arrives twice only once.
         self._announce(Parcel(job, _text(recorded), content_for(runtime, submission)), _created_at(recorded))
         return job

@@ -64,7 +64,13 @@ BY_SCHEMA: dict[str, Any] = {
         "title": "Unprocessable Entity",
         "status": 422,
         "detail": "id: the id must be 1 to 128 letters, digits, '.', '_' or '-'",
-        "errors": [{"path": "id", "message": "the id must be 1 to 128 letters, digits, '.', '_' or '-'"}],
+        "errors": [
+            {
+                "path": "id",
+                "message": "the id must be 1 to 128 letters, digits, '.', '_' or '-'",
+                "pointer": "#/id",
+            }
+        ],
     },
 }
 

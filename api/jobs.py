@@ -92,7 +92,7 @@ def router(service: Service) -> APIRouter:
         """Submit a job. A request repeated with its id is answered as the first time, and done once."""
         if submission.id and idempotency_key and submission.id != idempotency_key:
             differs = "must equal the header Idempotency-Key, or be left out"
-            raise Problem(422, f"id: {differs}", errors=[("id", differs)])
+            raise Problem(422, f"id: {differs}", errors=[(("body", "id"), differs)])
         now = datetime.now(UTC)
         job = service.desk.take(submission, submission.id or idempotency_key, now, background.add_task)
         log.info("job accepted", id=job.id, runtime=job.runtime, form=job.form)
@@ -120,7 +120,7 @@ def router(service: Service) -> APIRouter:
         try:
             after = index.entry(cursor) if cursor else ""
         except ValueError as error:
-            raise Problem(422, f"cursor: {error}", errors=[("query.cursor", str(error))]) from error
+            raise Problem(422, f"cursor: {error}", errors=[(("query", "cursor"), str(error))]) from error
         name = runtime and runtime.lower()
         return service.listing.page(after, limit, status, name, lambda job_id: _links(request, job_id))
 

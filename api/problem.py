@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004 - its name
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +12,8 @@ from starlette.exceptions import HTTPException
 
 from api.routing import UnroutableError
 from contract.job import InvalidJobError
+
+Place = tuple[str | int, ...]
 
 RETRY_AFTER_SECONDS = 5
 MEDIA_TYPE = "application/problem+json"
@@ -30,7 +33,14 @@ SCHEMA = {
             "items": {
                 "type": "object",
                 "required": ["path", "message"],
-                "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
+                "properties": {
+                    "path": {"type": "string", "description": "For people: `input.width`, `query.limit`."},
+                    "message": {"type": "string"},
+                    "pointer": {
+                        "type": "string",
+                        "description": "A JSON pointer to what is wrong with the body: `#/input/width`.",
+                    },
+                },
             },
         },
     },
@@ -62,7 +72,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
     Attributes:
         status: The HTTP status.
         detail: One sentence for people.
-        errors: What is wrong with which part of the request.
+        errors: What is wrong with which part of the request; a part is told as FastAPI does: `("body", "id")`.
         headers: Headers of the answer.
         extra: Further members of the problem document.
     """
@@ -72,14 +82,14 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         status: int,
         detail: str,
         *,
-        errors: Sequence[tuple[str, str]] = (),
+        errors: Sequence[tuple[Place, str]] = (),
         headers: Mapping[str, str] | None = None,
         **extra: Any,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = _text(detail)
-        self.errors = [(_text(path), _text(message)) for path, message in errors]
+        self.errors = [_error(place, message) for place, message in errors]
         self.headers = dict(headers or {})
         self.extra = extra
 
@@ -92,7 +102,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             "detail": self.detail,
         }
         if self.errors:
-            document["errors"] = [{"path": path, "message": message} for path, message in self.errors]
+            document["errors"] = self.errors
         return JSONResponse(document | self.extra, self.status, self.headers, MEDIA_TYPE)
 
 
@@ -108,10 +118,10 @@ def explain(error: Exception) -> Problem | None:
         case Problem():
             found = error
         case InvalidJobError():
-            found = Problem(422, str(error), errors=[("", each) for each in error.problems])
+            found = Problem(422, str(error), errors=[(("body",), each) for each in error.problems])
         case UnroutableError():
             runtimes = [each.model_dump(exclude_none=True) for each in error.available]
-            found = Problem(422, str(error), errors=[("runtime", str(error))], runtimes=runtimes)
+            found = Problem(422, str(error), errors=[(("body", "runtime"), str(error))], runtimes=runtimes)
         case RequestValidationError():
             found = _invalid(error.errors())
         case HTTPException():
@@ -133,6 +143,16 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
+def _error(place: Place, message: str) -> dict[str, str]:
+    in_body = place[0] == "body"
+    within = [str(part) for part in place[in_body:]]
+    told = {"path": _text(".".join(within)), "message": _text(message)}
+    if in_body and within:
+        parts = [part.replace("~", "~0").replace("/", "~1") for part in within]
+        told["pointer"] = "#/" + quote(_text("/".join(parts)), safe="/~")
+    return told
+
+
 def _text(quoted: str) -> str:
     # JSON may hold half a character, which no answer that quotes it can.
     return quoted.encode(errors="replace").decode()
@@ -142,11 +162,9 @@ def _invalid(errors: Sequence[Any]) -> Problem:
     if errors[0]["type"] == "json_invalid":
         error = errors[0]
         return Problem(400, f"the request body is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}")
-    found = [
-        (".".join(map(str, error["loc"])).removeprefix("body").lstrip("."), error["msg"].removeprefix("Value error, "))
-        for error in errors
-    ]
-    detail = "; ".join(f"{path}: {message}" if path else message for path, message in found)
+    found = [(tuple(error["loc"]), error["msg"].removeprefix("Value error, ")) for error in errors]
+    told = [_error(place, message) for place, message in found]
+    detail = "; ".join(": ".join(filter(None, (each["path"], each["message"]))) for each in told)
     return Problem(422, detail, errors=found)
 
 

@@ -155,7 +155,9 @@ def content_for(runtime: Runtime, submission: Submission) -> dict[str, Any]:
     scripts = submission.input.get("alwayson_scripts") or {}
     if not isinstance(scripts, dict):
         where = "input.alwayson_scripts"
-        raise Problem(422, f"{where}: must be an object", errors=[(where, "must be an object")])
+        raise Problem(
+            422, f"{where}: must be an object", errors=[(("body", "input", "alwayson_scripts"), "must be an object")]
+        )
     return {**submission.input, "alwayson_scripts": {**scripts, "sd_model_checkpoint": submission.model}}
 
 

@@ -193,3 +193,16 @@ def test_a_webhook_travels_with_its_job(platform: Platform) -> None:
     assert platform.delivered()["tiny"][0].webhook == body["webhook"]
     for wrong in ("ftp://example.com", "hooks.example.com", "https://", "https://example.com/a b", 7):
         assert refused(platform, body | {"webhook": wrong}).keys() == {"webhook"}
+
+
+def test_each_error_points_into_the_body(platform: Platform) -> None:
+    workflow = {"a/b~c ü": {"class_type": "A", "inputs": {}}, "2": {"class_type": "B", "inputs": {"x.y": ["9", 0]}}}
+    del workflow["a/b~c ü"]["class_type"]
+    body = {"id": "a/b", "runtime": "flow", "input": workflow}
+    errors = platform.api.post("/v1/jobs", json=body, headers={"Idempotency-Key": "a/"}).json()["errors"]
+    assert [error.get("pointer") for error in errors] == [
+        None,  # a header is not in the body
+        "#/id",
+        "#/input/a~1b~0c%20%C3%BC/class_type",
+        "#/input/2/inputs/x.y",
+    ]

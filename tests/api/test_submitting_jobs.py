@@ -157,7 +157,7 @@ def test_when_the_runtime_is_gone_a_repeated_request_is_answered_as_the_first_ti
     else:
         assert again.status_code == 409
         gone = 'the job "mine" was accepted for the runtime "tiny", which is gone; use another id'
-        assert again.json()["errors"] == [{"path": "runtime", "message": gone}]
+        assert again.json()["errors"] == [{"path": "runtime", "message": gone, "pointer": "#/runtime"}]
     assert platform.delivered() == {}, "nothing is published to where nobody listens"
 
 
@@ -217,7 +217,7 @@ def test_another_request_under_the_same_id_is_a_conflict(platform: Platform, cha
     answer = platform.api.post("/v1/jobs", json=body | change)
     assert (answer.status_code, answer.json()["errors"]) == (
         409,
-        [{"path": "id", "message": 'the id "mine" is taken by a different request'}],
+        [{"path": "id", "message": 'the id "mine" is taken by a different request', "pointer": "#/id"}],
     )
     assert platform.delivered() == {}
     assert platform.get("mine", keys.JOB) == before
