@@ -47,9 +47,9 @@ def test_there_are_roles_to_look_at() -> None:
     }
 
 
-@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
-def test_no_role_may_do_anything_to_anything(policy: Manifest) -> None:
-    for statement in statements(policy):
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_no_role_may_do_anything_to_anything(name: str) -> None:
+    for statement in statements(POLICIES[name]):
         assert not [action for action in statement["Action"] if "*" in action]
         if "*" in statement["Resource"]:
             assert set(statement["Action"]) <= NO_RESOURCE
