@@ -27,6 +27,7 @@ from agent.shelf import Shelf
 from agent.shutdown import Shutdown
 from agent.store import Store
 from agent.tracing import tracers
+from agent.verdict import Verdicts
 from agent.watch import Watcher, Watchers
 
 # More than there are threads for any one service: none waits for another's connection.
@@ -113,6 +114,7 @@ def build(settings: Settings, metrics: Metrics, *watchers: Watcher) -> Pipeline:
         ),
         reporter=Reporter(server_adapter, store, notices if settings.exp_callback_when_running else None),
         shelf=Shelf(settings.affinity_seconds),
+        verdicts=Verdicts(settings.max_receive_count, settings.retry_seconds),
         watch=watch,
         pulse=pulse,
         shutdown=shutdown,

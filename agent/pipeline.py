@@ -10,18 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from random import randint
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
+from agent import verdict
 from agent.errors import (
     CancelledError,
     DrainedError,
     JobError,
     LeaseLostError,
-    PermanentError,
-    PostponedError,
     RuntimeLostError,
     TransientError,
 )
@@ -33,10 +31,10 @@ from agent.lease import Keeper
 from agent.outcome import index
 from agent.progress import Inference, Reporter
 from agent.queue import Delivery, Queue
-from agent.retry import backoff_s
 from agent.settings import Settings
 from agent.shelf import Shelf
 from agent.shutdown import Shutdown
+from agent.verdict import Verdicts
 from agent.watch import Watcher
 from agent.work import Work
 from contract.result import Result
@@ -70,6 +68,7 @@ class Pipeline:
     finish: Finish
     reporter: Reporter
     shelf: Shelf
+    verdicts: Verdicts
     watch: Watcher
     pulse: Pulse
     shutdown: Shutdown
@@ -169,7 +168,8 @@ class Pipeline:
 
     def _prepare(self, work: Work) -> bool:
         """Return whether the work is on its way to the GPU."""
-        if self.shutdown.requested.is_set():
+        # One that is given back for the last time is read, to be told of; `run` takes it from the shelf.
+        if self.shutdown.requested.is_set() and not self.verdicts.is_last(work):
             self._give_back(work, DrainedError())
             return False
         try:
@@ -177,7 +177,7 @@ class Pipeline:
                 raise RuntimeLostError("runtime-lost", "the inference server is gone")
             self.intake.prepare(work)
         except Exception as error:  # noqa: BLE001 - a message must not end the agent
-            reason = _job_error(error, work)
+            reason = verdict.told(error, work)
             if isinstance(reason, RuntimeLostError):
                 self.server.lose(reason)
             self._settle(work, reason)
@@ -236,7 +236,7 @@ class Pipeline:
             work.answer = self.server.run(work.request, unwanted, begun)
             self._loaded = work.affinity or self._loaded
         except Exception as error:  # noqa: BLE001 - a message must not end the agent
-            work.error = _job_error(error, work)
+            work.error = verdict.told(error, work)
         inference.ended.set()
         work.timings["inference"] = time.monotonic() - began
         self.watch.inferred(work, work.error)
@@ -260,7 +260,7 @@ class Pipeline:
             if work is None:
                 return
             self._asked.wait(HEAD_START_S)
-            if work.error and not self._terminal(work, work.error):
+            if work.error and not self.verdicts.ends(work, work.error):
                 self._give_back(work, work.error)
             else:
                 self._end(work)
@@ -271,9 +271,9 @@ class Pipeline:
         except (BotoCoreError, ClientError) as error:
             self._give_back(work, TransientError("aws-unavailable", f"AWS did not take the result: {error}"))
         except Exception as error:  # noqa: BLE001 - a message must not end the agent
-            known = work.error is not None
-            reason = _job_error(error, work)
-            if self._terminal(work, reason) and not known:
+            reason = verdict.told(error, work)
+            if work.error is None and self.verdicts.ends(work, reason):
+                work.error = reason
                 self._end(work)
             else:
                 self._give_back(work, reason)
@@ -304,27 +304,14 @@ class Pipeline:
 
     def _settle(self, work: Work, reason: JobError) -> None:
         """Decide what becomes of work that went wrong."""
-        if self._terminal(work, reason):
+        work.error = reason
+        if self.verdicts.ends(work, reason):
             self._hand_on(work)
         else:
             self._give_back(work, reason)
 
-    def _terminal(self, work: Work, reason: JobError) -> bool:
-        """Note what went wrong, and return whether it ends the job."""
-        work.error = reason
-        last = 0 < self.settings.max_receive_count <= work.lease.delivery.attempt
-        # What is given back for the last time is never received again. A duplicate leaves the end to the other one.
-        theirs = isinstance(reason, PostponedError) and not isinstance(reason, DrainedError)
-        return isinstance(reason, PermanentError) or (last and not theirs)
-
     def _give_back(self, work: Work, reason: JobError) -> None:
-        match reason:
-            case DrainedError():
-                delay_s = 0
-            case RuntimeLostError():  # soon, for others; we receive nothing before the server is back
-                delay_s = randint(0, self.settings.retry_seconds)  # noqa: S311 - jitter
-            case _:
-                delay_s = backoff_s(work.lease.delivery.attempt, self.settings.retry_seconds)
+        delay_s = self.verdicts.delay_s(work, reason)
         given_back = self.keeper.release(work.lease, delay_s)
         self.watch.released(work, reason, given_back)
         if given_back:
@@ -332,11 +319,3 @@ class Pipeline:
         else:
             log.warning("work dropped", code=reason.code, **work.log_keys)
         log.debug("why", reason=reason.message, **work.log_keys)  # may quote what the job asked for
-
-
-def _job_error(error: Exception, work: Work) -> JobError:
-    """Return what is told of an error: one that nobody foresaw is tried again and told by name only."""
-    if isinstance(error, JobError):
-        return error
-    log.error("unforeseen error", exc_info=error, **work.log_keys)
-    return TransientError("internal-error", f"the agent failed: {type(error).__name__}")

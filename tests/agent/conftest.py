@@ -372,6 +372,12 @@ class Stage:
         found = self.sqs.get_queue_attributes(QueueUrl=url or self.queue_url, AttributeNames=names)["Attributes"]
         return int(found[names[0]]), int(found[names[1]])
 
+    def allow_receives(self, count: int) -> None:
+        """Have messages go to the dead letters when they were received so often."""
+        told = self.sqs.get_queue_attributes(QueueUrl=self.dead_letters_url, AttributeNames=["QueueArn"])
+        redrive = json.dumps({"deadLetterTargetArn": told["Attributes"]["QueueArn"], "maxReceiveCount": count})
+        self.sqs.set_queue_attributes(QueueUrl=self.queue_url, Attributes={"RedrivePolicy": redrive})
+
     def empty(self) -> bool:
         """Return whether the queue has no message, not even a hidden one."""
         return self.depth() == (0, 0)

@@ -1,6 +1,5 @@
 """Bad days: agents that are killed at any call, an AWS that fails, a web UI that lies; and every job has one end."""
 
-import json
 import random
 import signal
 import threading
@@ -52,9 +51,7 @@ def proxy(aws: Aws) -> Iterator[Proxy]:
 @pytest.fixture
 def agent(stage: Stage, spawn: Spawn, proxy: Proxy) -> Callable[..., Process]:
     """Starts agents behind the proxy; nothing goes to the dead letters, for it is not a job's fault if they die."""
-    told = stage.sqs.get_queue_attributes(QueueUrl=stage.dead_letters_url, AttributeNames=["QueueArn"])
-    redrive = json.dumps({"deadLetterTargetArn": told["Attributes"]["QueueArn"], "maxReceiveCount": 1000})
-    stage.sqs.set_queue_attributes(QueueUrl=stage.queue_url, Attributes={"RedrivePolicy": redrive})
+    stage.allow_receives(1000)
 
     def start(**changed: Any) -> Process:
         settings = {"visibility_timeout_seconds": VISIBILITY_S, "aws_endpoint_url": proxy.url, "prefetch": 1}

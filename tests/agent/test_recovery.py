@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -180,6 +181,7 @@ def test_job_longer_than_the_drain_is_interrupted_and_handed_back(stage: Stage, 
 
 
 def test_job_that_is_handed_back_for_the_last_time_leaves_a_result(stage: Stage, spawn: Spawn, webui: WebUI) -> None:
+    stage.allow_receives(1)
     webui.held.clear()
     stage.send(job("running"))
     agent = spawn(visibility_timeout_seconds=600, drain_seconds=0, max_receive_count=1)
@@ -193,7 +195,9 @@ def test_job_that_is_handed_back_for_the_last_time_leaves_a_result(stage: Stage,
         "waiting": "drained",
     }
     assert len(stage.heard(2)) == 2
-    assert stage.depth() == (2, 0), "SQS moves them to the dead-letter queue when they would be received once more"
+    # SQS moves them when they would be received once more.
+    waiting, dead = stage.depth(), stage.depth(stage.dead_letters_url)
+    assert (waiting[0] + dead[0], waiting[1] + dead[1]) == (2, 0)
 
 
 def test_second_signal_ends_the_agent_at_once(stage: Stage, spawn: Spawn, webui: WebUI) -> None:
@@ -207,8 +211,10 @@ def test_second_signal_ends_the_agent_at_once(stage: Stage, spawn: Spawn, webui:
     assert agent.popen.wait(30) == 128 + signal.SIGTERM
 
 
-def test_message_that_arrives_in_the_last_long_poll_is_handed_back(stage: Stage, start: Start, webui: WebUI) -> None:
-    def stop_while_polling(pipeline: Pipeline) -> None:
+def stopping_while_polling(stage: Stage) -> Callable[[Pipeline], None]:
+    """Changes an agent so that it is asked to stop in a long poll, which then brings a message."""
+
+    def change(pipeline: Pipeline) -> None:
         real = pipeline.queue.receive
 
         def receive() -> Any:
@@ -218,11 +224,26 @@ def test_message_that_arrives_in_the_last_long_poll_is_handed_back(stage: Stage,
 
         pipeline.queue.receive = receive  # type: ignore[method-assign]
 
-    agent = start(stop_while_polling, visibility_timeout_seconds=600)
+    return change
+
+
+def test_message_that_arrives_in_the_last_long_poll_is_handed_back(stage: Stage, start: Start, webui: WebUI) -> None:
+    agent = start(stopping_while_polling(stage), visibility_timeout_seconds=600)
     agent.thread.join(40)
     assert agent.ended_well == [True]
     assert agent.metrics.released_total.labels("drained")._value.get() == 1
     assert stage.depth() == (1, 0)
+    assert webui.asked == []
+
+
+def test_message_that_arrives_in_the_last_long_poll_for_the_last_time_leaves_a_result(
+    stage: Stage, start: Start, webui: WebUI
+) -> None:
+    agent = start(stopping_while_polling(stage), visibility_timeout_seconds=600, max_receive_count=1)
+    agent.thread.join(40)
+    assert agent.ended_well == [True]
+    assert [result["failure"]["code"] for result in stage.results()] == ["drained"]
+    assert [notice["id"] for notice in stage.heard()] == ["j"]
     assert webui.asked == []
 
 
