@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from generator import chart, names, reference, tree
+from generator import addons, argocd, chart, names, reference, tree
 from generator.composition import OPENAPI, Api, composition, joined, openapi_module
 from generator.model import Config, Runtime
 
@@ -40,6 +40,15 @@ def build(config: Config, cluster: str, source: str) -> tree.Files:
         f"{applications}/{names.CLAIMS}.yaml": claims_application(config, claims),
         f"{claims}/inference-api.yaml": inference_api(config),
     }
+    manifests |= {
+        f"{applications}/{names.ROOT}.yaml": argocd.root(config, applications),
+        f"{applications}/projects/{names.PROJECT}.yaml": argocd.project(config),
+        f"{applications}/projects/{names.PLATFORM_PROJECT}.yaml": argocd.platform_project(config),
+    }
+    rendered = f"{cluster}/rendered/add-ons"
+    for add_on in addons.enabled(config):
+        path = f"{applications}/add-ons/{add_on.name}.yaml"
+        manifests[path] = argocd.add_on_application(config, add_on, rendered)
     for namespace in used - {KUBERNETES_NAMESPACE}:
         manifests[f"{claims}/namespaces/{namespace}.yaml"] = namespace_manifest(namespace)
     for runtime in runtimes:
@@ -162,21 +171,23 @@ def crossplane_apis_application(config: Config) -> Manifest:
     """Return the Application of our own Kubernetes APIs."""
     # Other files of those folders are sources and examples.
     directory = {"recurse": True, "include": "{*/definition.yaml,*/composition.yaml}"}
-    source = {**_repository(config), "path": "apps/crossplane/apis", "directory": directory}
-    return _application(names.CROSSPLANE_APIS, APIS_WAVE, source, "crossplane-system")
+    source = {**argocd.repository(config), "path": "apps/crossplane/apis", "directory": directory}
+    return argocd.application(
+        names.CROSSPLANE_APIS, APIS_WAVE, source, names.CROSSPLANE_NAMESPACE, names.PLATFORM_PROJECT
+    )
 
 
 def claims_application(config: Config, claims: str) -> Manifest:
     """Return the Application of everything below the path `claims`."""
-    source = {**_repository(config), "path": claims, "directory": {"recurse": True}}
-    return _application(names.CLAIMS, CLAIMS_WAVE, source, names.PLATFORM_NAMESPACE)
+    source = {**argocd.repository(config), "path": claims, "directory": {"recurse": True}}
+    return argocd.application(names.CLAIMS, CLAIMS_WAVE, source, names.PLATFORM_NAMESPACE)
 
 
 def runtime_application(config: Config, runtime: Runtime) -> Manifest:
     """Return the Application of a runtime: a release of its Helm chart."""
     helm = {"releaseName": names.RELEASE.name(config.stack_name, runtime.name), "valuesObject": values(config, runtime)}
     name = names.APPLICATION.name(config.stack_name, runtime.name)
-    application = _application(name, RUNTIMES_WAVE, {**_chart(config, runtime), "helm": helm}, runtime.namespace)
+    application = argocd.application(name, RUNTIMES_WAVE, {**_chart(config, runtime), "helm": helm}, runtime.namespace)
     application["spec"]["syncPolicy"]["syncOptions"].append("RespectIgnoreDifferences=true")
     # KEDA decides how many replicas there are.
     application["spec"]["ignoreDifferences"] = [
@@ -225,42 +236,4 @@ def _has_models(persistence: Manifest) -> bool:
 
 
 def _chart(config: Config, runtime: Runtime) -> Manifest:
-    scheme, _, address = runtime.own_chart.partition("://")
-    if not scheme:
-        return {**_repository(config), "path": "runtimes/chart"}
-    if scheme == "oci":
-        # Argo CD wants a registry without scheme, and the chart apart from it.
-        address, _, chart = address.rpartition("/")
-        return {"repoURL": address, "chart": chart, "targetRevision": runtime.chart_version}
-    address, _, chart = runtime.own_chart.partition("#")
-    return {"repoURL": address, "chart": chart or names.GUIDANCE_CHART, "targetRevision": runtime.chart_version}
-
-
-def _repository(config: Config) -> Manifest:
-    repository = config.cluster.repository
-    return {"repoURL": repository.url, "targetRevision": repository.revision}
-
-
-def _application(name: str, wave: int, source: Manifest, namespace: str) -> Manifest:
-    return {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Application",
-        "metadata": {
-            "name": name,
-            "namespace": names.ARGOCD_NAMESPACE,
-            "annotations": {"argocd.argoproj.io/sync-wave": str(wave)},
-            # What the Application made goes with it.
-            "finalizers": ["resources-finalizer.argocd.argoproj.io"],
-        },
-        "spec": {
-            "project": "darkroom",
-            "source": source,
-            "destination": {"server": "https://kubernetes.default.svc", "namespace": namespace},
-            "syncPolicy": {
-                "automated": {"prune": True, "selfHeal": True},
-                # A queue or a node takes minutes: go on trying for an hour or so.
-                "retry": {"limit": 15, "backoff": {"duration": "10s", "factor": 2, "maxDuration": "5m"}},
-                "syncOptions": ["ServerSideApply=true"],
-            },
-        },
-    }
+    return argocd.own_chart(runtime) or {**argocd.repository(config), "path": "runtimes/chart"}

@@ -148,6 +148,29 @@ class Alarms(Section):
     )
 
 
+class AddOns(Section):
+    """What the cluster has beside the runtimes. Whoever switches one off brings what it is for, or goes without."""
+
+    LANDS_IN = "Application"
+
+    argocd: bool = Field(True, description="Argo CD, which then manages itself.")
+    crossplane: bool = Field(True, description="Crossplane, with the providers and functions that claims need.")
+    keda: bool = Field(True, description="KEDA, which decides how many replicas runtimes have.")
+    karpenter: bool = Field(True, description="Karpenter, which launches the runtimes' nodes.")
+    storage_s3: bool | None = Field(
+        None, description="The CSI driver of S3. Without it, whether there is a model bucket."
+    )
+    storage_efs: bool | None = Field(
+        None, description="The CSI driver of EFS. Without it, whether a runtime has models in EFS."
+    )
+    observability: bool = Field(
+        True, description="Metrics and logs in CloudWatch, of GPUs too, and a dashboard of the service."
+    )
+    prometheus_rules: bool = Field(
+        False, description="Alert rules for Prometheus. The cluster needs the Prometheus operator."
+    )
+
+
 BucketName = Annotated[str, Matches("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", "the name of an S3 bucket")]
 
 
@@ -185,6 +208,7 @@ class Cluster(Section):
     api: JobApi = Field(default_factory=JobApi, description="The job API on Lambda, behind API Gateway.")
     alarms: Alarms = Field(default_factory=Alarms, description="Alarms of CloudWatch.")
     outputs: Outputs = Field(default_factory=Outputs, description="The bucket of pictures and job records.")
+    add_ons: AddOns = Field(default_factory=AddOns, description="What the cluster has beside the runtimes.")
 
     @property
     def partition(self) -> str:
@@ -371,6 +395,14 @@ class Config(Section):
     def cluster_name(self) -> str:
         """Name of the EKS cluster."""
         return self.cluster.name or self.stack_name
+
+    @property
+    def add_ons(self) -> dict[str, bool]:
+        """Whether the cluster has each add-on of `cluster.addOns`, by the attribute's name."""
+        given = self.cluster.add_ons
+        efs = [runtime.extra_values.pods.persistence.efs.file_system_id for runtime in self.runtimes.values()]
+        implied = {"storage_s3": bool(self.model_bucket), "storage_efs": any(efs)}
+        return given.model_dump() | {name: needed for name, needed in implied.items() if getattr(given, name) is None}
 
     @property
     def model_bucket(self) -> str:

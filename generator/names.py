@@ -65,6 +65,9 @@ OF_A_RUNTIME = (
 # The InferenceAPI's definition says 24: the S3 bucket <name>-outputs-<account>-<region> then fits 63 in every region.
 INFERENCE_API = Form("InferenceAPI", "{stack}", 24)
 
+# SQS: 80. Karpenter hears from it that nodes are about to be taken away.
+INTERRUPTION_QUEUE = Form("SQS queue of Karpenter", "{stack}-karpenter-interruption", 80)
+
 # IAM: 64. bootstrap/eks makes the role, for the nodes of every runtime.
 NODE_ROLE = Form("IAM role of the runtimes' nodes", "{stack}-karpenter-node", 64)
 
@@ -72,27 +75,50 @@ NODE_ROLE = Form("IAM role of the runtimes' nodes", "{stack}-karpenter-node", 64
 DISCOVERY_TAG = "karpenter.sh/discovery"
 
 # Applications of the platform live in the namespace where the runtimes' do, so a runtime cannot have their names.
+ARGOCD = "argocd"
 CLAIMS = "claims"
 CROSSPLANE_APIS = "crossplane-apis"
+CROSSPLANE_PACKAGES = "crossplane-packages"
+ROOT = "root"
 TAKEN = frozenset(
-    {CLAIMS, CROSSPLANE_APIS, "argocd", "crossplane", "karpenter", "keda", "observability", "root", "storage"}
+    {
+        CLAIMS,
+        CROSSPLANE_APIS,
+        CROSSPLANE_PACKAGES,
+        ROOT,
+        ARGOCD,
+        "crossplane",
+        "karpenter",
+        "keda",
+        "observability",
+        "prometheus-rules",
+        "storage-efs",
+        "storage-s3",
+    }
 )
 
-# The namespace of the InferenceAPI, and the one of Argo CD.
+# Projects of Argo CD: of claims and runtimes, and of what runs the cluster.
+PROJECT = "darkroom"
+PLATFORM_PROJECT = "platform"
+
+# The namespace of the InferenceAPI, and those of Argo CD and Crossplane.
 PLATFORM_NAMESPACE = "darkroom"
 ARGOCD_NAMESPACE = "argocd"
+CROSSPLANE_NAMESPACE = "crossplane-system"
 
 # Where no runtime may be: its pods and claims would be next to what runs the cluster, and to its credentials.
 PLATFORM_NAMESPACES = frozenset(
     {
         PLATFORM_NAMESPACE,
         ARGOCD_NAMESPACE,
-        "crossplane-system",
+        CROSSPLANE_NAMESPACE,
+        "amazon-cloudwatch",
         "karpenter",
         "keda",
         "kube-node-lease",
         "kube-public",
         "kube-system",
+        "mount-s3",
     }
 )
 
