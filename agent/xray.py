@@ -1,12 +1,13 @@
-"""AWS X-Ray: traces as segment documents, for the daemon or whatever else listens in its place."""
+"""AWS X-Ray: traces as segments of its SDK, for the daemon or whatever else listens in its place."""
 
-import json
-import secrets
 import socket
-import time
-from typing import Any
 
-from agent.tracing import SERVICE, Step, Trace
+from aws_xray_sdk.core.models.entity import Entity
+from aws_xray_sdk.core.models.segment import Segment
+from aws_xray_sdk.core.models.subsegment import Subsegment
+
+from agent.errors import JobError
+from agent.tracing import SERVICE, Trace
 
 # https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-daemon
 _HEADER = b'{"format": "json", "version": 1}\n'
@@ -14,6 +15,8 @@ _HEADER = b'{"format": "json", "version": 1}\n'
 
 class Daemon:
     """Sends traces to a daemon by UDP.
+
+    The SDK's own emitter does not tell when nobody listens, and its recorder keeps the open segment in a thread.
 
     Args:
         address: `host:port`, or as the SDKs also take it: `tcp:host:port udp:host:port`.
@@ -30,30 +33,30 @@ class Daemon:
 
     def send(self, trace: Trace) -> None:
         """Send a trace; raises `OSError` if nobody listened to the one before."""
-        self._socket.send(_HEADER + json.dumps(segment(trace)).encode())
+        self._socket.send(_HEADER + segment(trace).serialize().encode())
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
 
-def segment(trace: Trace) -> dict[str, Any]:
-    """Return a trace as a segment document.
+def segment(trace: Trace) -> Segment:
+    """Return a trace as a segment that has ended, with a subsegment for each step."""
+    by = trace.sender
+    whole = Segment(SERVICE, traceid=by.trace_id if by else None, parent_id=by.parent_id if by else None)
+    whole.start_time = trace.began
+    for name, value in trace.annotations.items():
+        whole.put_annotation(name, value)
+    for step in trace.steps:
+        part = Subsegment(step.name, "local", whole)
+        part.start_time = step.began
+        whole.add_subsegment(part)
+        _end(part, step.ended, step.error)
+    _end(whole, trace.ended, trace.error)
+    return whole
 
-    https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
-    """
-    own = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
-    document = _timed(Step(SERVICE, trace.began, trace.ended, trace.error)) | {
-        "trace_id": trace.sender.trace_id if trace.sender else own,
-        "annotations": trace.annotations,
-        "subsegments": [_timed(step) for step in trace.steps],
-    }
-    return document | {"parent_id": trace.sender.parent_id} if trace.sender and trace.sender.parent_id else document
 
-
-def _timed(step: Step) -> dict[str, Any]:
-    timed = {"name": step.name, "id": secrets.token_hex(8), "start_time": step.began, "end_time": step.ended}
-    if not step.error:
-        return timed
-    exception = {"id": secrets.token_hex(8), "type": step.error, "message": step.error}
-    return timed | {"fault": True, "cause": {"exceptions": [exception]}}
+def _end(entity: Entity, ended: float, error: str) -> None:
+    if error:
+        entity.add_exception(JobError(error, error), stack=[])
+    entity.close(ended)

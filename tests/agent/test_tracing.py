@@ -342,7 +342,7 @@ def test_segment_is_what_xray_documents_and_takes(listener: Listener) -> None:
         assert re.fullmatch(r"[\w\s.:/%&#=+\-@]{1,200}", part["name"])
         assert part["start_time"] <= part["end_time"]
     (exception,) = next(it for it in segment["subsegments"] if it["name"] == "inference")["cause"]["exceptions"]
-    assert exception["type"] == "runtime-error"
+    assert exception["message"] == "runtime-error"
     with mock_aws():
         client = boto3.client("xray", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
         refused = client.put_trace_segments(TraceSegmentDocuments=[json.dumps(segment)])
