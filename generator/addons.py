@@ -71,7 +71,7 @@ def karpenter(config: Config) -> Manifest:
     return {
         "settings": {
             "clusterName": config.cluster_name,
-            "interruptionQueue": names.INTERRUPTION_QUEUE.name(config.cluster_name),
+            "interruptionQueue": names.INTERRUPTION_QUEUE.name(config.stack_name),
         },
         # Pods are kept from the metadata of their instance, which would tell the region otherwise.
         "controller": {"env": [{"name": "AWS_REGION", "value": config.cluster.region}]},

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from generator import addons, argocd, chart, names, reference, tree
+from generator import addons, argocd, chart, managed, names, packages, reference, tree
 from generator.composition import OPENAPI, Api, composition, joined, openapi_module
 from generator.model import Config, Runtime
 
@@ -49,6 +49,8 @@ def build(config: Config, cluster: str, source: str) -> tree.Files:
     for add_on in addons.enabled(config):
         path = f"{applications}/add-ons/{add_on.name}.yaml"
         manifests[path] = argocd.add_on_application(config, add_on, rendered)
+        for name, manifest in managed.files(config, add_on.name).items():
+            manifests[f"{rendered}/{add_on.name}/{name}.yaml"] = manifest
     for namespace in used - {KUBERNETES_NAMESPACE}:
         manifests[f"{claims}/namespaces/{namespace}.yaml"] = namespace_manifest(namespace)
     for runtime in runtimes:
@@ -77,7 +79,9 @@ def build_shared(apis: Iterable[Api], document: Manifest, source: Callable[[str]
         )
         for api in apis
     }
+    crossplane = {path: tree.yaml_text(made, "generator/packages.py") for path, made in packages.files().items()}
     return compositions | {
+        **crossplane,
         **{f"{module.replace('.', '/')}.py": text for module, text in modules.items()},
         "clusters/config.schema.json": reference.schema_text(),
         "docs/reference.md": reference.markdown(),

@@ -70,6 +70,8 @@ INTERRUPTION_QUEUE = Form("SQS queue of Karpenter", "{stack}-karpenter-interrupt
 
 # IAM: 64. bootstrap/eks makes the role, for the nodes of every runtime.
 NODE_ROLE = Form("IAM role of the runtimes' nodes", "{stack}-karpenter-node", 64)
+# IAM: 64. bootstrap/eks makes the roles, which are no runtime's whatever that is called.
+ADD_ON_ROLE = Form("IAM role of an add-on", "{stack}-add-on-{runtime}", 64)
 
 # The tag of the subnets and security groups that Karpenter launches nodes with; its value is the name of the cluster.
 DISCOVERY_TAG = "karpenter.sh/discovery"

@@ -17,7 +17,7 @@ if not __package__:
 
 import yaml
 
-from generator import tree
+from generator import packages, tree
 from generator.build import build, build_shared
 from generator.composition import Api
 from generator.load import ConfigError, load
@@ -116,7 +116,7 @@ def _changes(folders: list[Path], config: Path | None) -> list[tree.Change]:
         apis = ROOT / "apps" / "crossplane" / "apis"
         document = json.loads((ROOT / "api" / "openapi.json").read_text(encoding="utf-8"))
         wanted |= build_shared(_apis(apis), document, _module)
-        owned += tree.marked_files(apis.glob("*/composition.yaml"))
+        owned += tree.marked_files([*apis.glob("*/composition.yaml"), *(ROOT / packages.FOLDER).rglob("*.yaml")])
     return tree.changes(ROOT, wanted, owned)
 
 
