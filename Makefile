@@ -6,13 +6,14 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 UV := .cache/uv/bin/uv
-PATHS := agent api apps bootstrap contract generator images tests tools webui
+PATHS := agent api apps bootstrap client contract generator images tests tools webui
 GROUPS := generator agent api client webui-tiny compositions local emulator scanner train uv
 
 # Each environment is a folder whose stamp is newer than the lock it was installed from.
 LOCAL := .venv-local/bin/.installed
 EMULATOR := .venv-emulator/bin/.installed
 SCANNER := .venv-scanner/bin/.installed
+CLIENT := .venv-client/bin/.installed
 DEV := .venv/bin/.installed
 
 .PHONY: help
@@ -23,6 +24,11 @@ help: ## List the targets
 demo: export PROMPT := $(PROMPT)
 demo: $(LOCAL) $(EMULATOR) ## Run the whole service on this machine and draw a picture (ONCE=1: stop after it; PROMPT=…: another)
 	@exec .venv-local/bin/python -m bootstrap.local $(if $(ONCE),--once)
+
+.PHONY: client
+client: $(CLIENT) ## Install the command `darkroom` into .venv-client
+	@VIRTUAL_ENV=.venv-client $(UV) pip install --quiet --no-deps --reinstall-package darkroom .
+	@echo "Try: .venv-client/bin/darkroom run \"a red circle\" -o out.png"
 
 .PHONY: test
 test: $(DEV) $(EMULATOR) $(SCANNER) lint types check tools ## Run lint, types, drift checks and the fast tests
@@ -130,3 +136,4 @@ $(eval $(call environment,.venv,dev))
 $(eval $(call environment,.venv-local,local))
 $(eval $(call environment,.venv-emulator,emulator))
 $(eval $(call environment,.venv-scanner,scanner))
+$(eval $(call environment,.venv-client,client))

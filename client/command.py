@@ -145,7 +145,7 @@ def runtimes(url: Url = LOCAL, as_json: Json = False) -> None:
 
 @contextmanager
 def _asking(url: str) -> Iterator[Client]:
-    """Give a client, and end the program with a message when something goes wrong: 2 for what was asked wrongly, else 1."""
+    """Give a client; when something goes wrong, say so and exit: 2 for what was asked wrongly, else 1."""
     try:
         with Client(url, os.environ.get(KEY_VARIABLE)) as darkroom:
             yield darkroom

@@ -46,9 +46,8 @@ class Transport:
         Raises:
             ApiError, UnreachableError: What went wrong, after a few tries where another one may help.
         """
-        answer = self._repeat(
-            lambda: self._api.request(method, f"{self._url}{path}", **asked), f"the API at {self._url}"
-        )
+        whom = f"the API at {self._url}"
+        answer = self._repeat(lambda: self._api.request(method, f"{self._url}{path}", **asked), whom)
         if answer.is_success:
             if not answer.headers.get("Content-Type", "").startswith("application/json"):
                 raise ApiError(answer.status_code, f"what answers at {self._url} is not the job API: check the URL")
