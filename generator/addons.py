@@ -153,6 +153,20 @@ ADD_ONS = (
         facts=observability,
         rendered=True,
         essential=False,
+        # The chart makes certificates anew each time that it is rendered.
+        differences=(
+            {"group": "", "kind": "Secret", "jsonPointers": ["/data"]},
+            {
+                "group": "admissionregistration.k8s.io",
+                "kind": "MutatingWebhookConfiguration",
+                "jqPathExpressions": [".webhooks[].clientConfig.caBundle"],
+            },
+            {
+                "group": "admissionregistration.k8s.io",
+                "kind": "ValidatingWebhookConfiguration",
+                "jqPathExpressions": [".webhooks[].clientConfig.caBundle"],
+            },
+        ),
     ),
     AddOn(
         "prometheus-rules",
