@@ -158,7 +158,7 @@ class Submission(_Model):
     id: str | None = None
     runtime: str | None = None
     model: str | None = None
-    task: Task | None = None
+    task: str | None = None
     input: dict[str, Any]
     prefix: str = "output"
     context: Any = {}

@@ -96,7 +96,7 @@ export class Gallery {
     if (!isOpen(before) && isOpen(job)) return; // older news
     card.show(job);
     if (isOpen(before) && !isOpen(job)) {
-      this.#say(`${title(card.job)}: ${job.status}${job.error ? `, ${job.error.message}` : ""}`);
+      this.#say(`${title(card.job)}: ${job.status}${job.status === "failed" ? `, ${job.error?.message}` : ""}`);
       this.#renew(card);
     }
   }

@@ -107,6 +107,8 @@ def _serve(cluster: LocalCluster, run: Path, prompt: str, *, once: bool) -> None
             cluster.wait_ready()
         _list_endpoints(cluster, run)
         if not once:
+            command = f'.venv-client/bin/darkroom run --url {cluster.api} "a yellow star" -o star.png'
+            console.print(f"From another terminal: make client && {command}")
             console.print("Ctrl-C stops everything. A commit that changes this cluster is deployed when it is made.")
         print(f"image: {_draw(cluster, prompt, run, once=once)}", flush=True)
     except (NotReadyError, demo.DemoError) as error:

@@ -23,8 +23,9 @@ def test_the_page_may_load_nothing_but_itself_and_pictures(platform: Platform) -
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
-        "connect-src": "'self'",
+        "connect-src": f"'self' {pictures}",
         "img-src": f"'self' data: {pictures}",
+        "media-src": pictures,
         "base-uri": "'self'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
@@ -35,10 +36,20 @@ def test_the_page_may_load_nothing_but_itself_and_pictures(platform: Platform) -
 
 def test_nothing_in_the_page_is_from_another_origin_or_inline() -> None:
     files = {path.name: path.read_text() for path in (Path(api.__file__).parent / "console").iterdir()}
-    assert files.keys() == {"index.html", "console.js", "console.css", "icon.svg", "reference.css"}
+    assert {Path(name).suffix for name in files} == {".html", ".js", ".css", ".svg"}
     namespace = "http://www.w3.org/2000/svg"
     assert not [name for name, text in files.items() if re.search(r"https?://|//\w", text.replace(namespace, ""))]
+    assert not [
+        name for name, text in files.items() if re.search(r"innerHTML|insertAdjacentHTML|document\.write", text)
+    ]
     assert not re.search(r'<style|<script(?! src)|\son\w+="|\sstyle="', files["index.html"])
+
+
+def test_a_browser_asks_whether_the_modules_that_it_has_are_the_newest(platform: Platform) -> None:
+    answer = platform.api.get("/console/form.js")
+    assert answer.headers["cache-control"] == "no-cache"
+    again = platform.api.get("/console/form.js", headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
 
 
 def test_other_files_are_not_served(platform: Platform) -> None:
