@@ -124,7 +124,7 @@ def test_a_picture_starts_from_an_uploaded_image_and_the_next_one_from_that(page
     data = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(data, "PNG")
     page.get_by_label("Start from an image").set_input_files(
-        [{"name": "red.png", "mimeType": "image/png", "buffer": data.getvalue()}]
+        {"name": "red.png", "mimeType": "image/png", "buffer": data.getvalue()}
     )
     expect(page.get_by_label("How much of it may change")).to_be_visible()
     first = run(page, "a redrawn picture")
