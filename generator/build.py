@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from generator import addons, argocd, chart, managed, names, packages, reference, tree
+from generator import addons, argocd, chart, eksctl, managed, names, packages, reference, tree
 from generator.composition import OPENAPI, Api, composition, joined, openapi_module
 from generator.model import Config, Runtime
 
@@ -51,6 +51,8 @@ def build(config: Config, cluster: str, source: str) -> tree.Files:
         manifests[path] = argocd.add_on_application(config, add_on, rendered)
         for name, manifest in managed.files(config, add_on.name).items():
             manifests[f"{rendered}/{add_on.name}/{name}.yaml"] = manifest
+    for name, manifest in eksctl.files(config).items():
+        manifests[f"{cluster}/rendered/{eksctl.FOLDER}/{name}.yaml"] = manifest
     for namespace in used - {KUBERNETES_NAMESPACE}:
         manifests[f"{claims}/namespaces/{namespace}.yaml"] = namespace_manifest(namespace)
     for runtime in runtimes:

@@ -171,6 +171,35 @@ class AddOns(Section):
     )
 
 
+Cidr = Annotated[str, Matches(r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$", "a range of addresses such as 10.0.0.0/16")]
+
+
+class Eks(Section):
+    """The cluster as `make bootstrap` makes it. Nothing here counts where `cluster.existing` is true."""
+
+    LANDS_IN = "bootstrap/eks"
+
+    version: Annotated[str, Matches(r"^1\.[0-9]{2}$", "a version of Kubernetes such as '1.35', in quotes")] = Field(
+        "1.35", description="Version of Kubernetes, in quotes. Updates are made one by one, by eksctl."
+    )
+    vpc_cidr: Cidr = Field("10.0.0.0/16", description="Addresses of the VPC that is made.")
+    nat_gateways: Literal["Single", "HighlyAvailable"] = Field(
+        "Single", description="Whether one NAT gateway serves all zones, or each has its own."
+    )
+    api_allowed_cidrs: tuple[Cidr, ...] = Field(
+        ("0.0.0.0/0",), min_length=1, description="From where the API server may be reached, besides from its VPC."
+    )
+    administrators: tuple[
+        Annotated[str, Matches("^arn:[a-z-]+:iam::[0-9]{12}:(role|user)/[^*]+$", "the ARN of a role or user")], ...
+    ] = Field((), description="Who may do everything in the cluster, besides whoever makes it.")
+    encryption_key_arn: Annotated[
+        str, Matches("^$|^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9A-Za-z-]+$", "the ARN of a KMS key")
+    ] = Field("", description="KMS key that Secrets are encrypted with. Without it, one that AWS owns.")
+    log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653] = Field(
+        30, description="Days after which the logs of the control plane go."
+    )
+
+
 BucketName = Annotated[str, Matches("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", "the name of an S3 bucket")]
 
 
@@ -209,6 +238,10 @@ class Cluster(Section):
     alarms: Alarms = Field(default_factory=Alarms, description="Alarms of CloudWatch.")
     outputs: Outputs = Field(default_factory=Outputs, description="The bucket of pictures and job records.")
     add_ons: AddOns = Field(default_factory=AddOns, description="What the cluster has beside the runtimes.")
+    existing: Annotated[bool, LandsIn("bootstrap/eks")] = Field(
+        False, description="Whether the EKS cluster is there already, so that bootstrap only adds to it."
+    )
+    eks: Eks = Field(default_factory=Eks, description="The cluster as `make bootstrap` makes it.")
 
     @property
     def partition(self) -> str:
