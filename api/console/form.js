@@ -25,8 +25,7 @@ export function open(accepted) {
     button.setAttribute("aria-disabled", "true"); // `disabled` would lose the focus
     try {
       const job = await asked();
-      const { id } = await submit(job);
-      accepted({ ...job, id, status: "queued" });
+      accepted({ ...job, ...(await submit(job)) });
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       complain(problem);

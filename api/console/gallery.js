@@ -47,10 +47,11 @@ export class Gallery {
     document.querySelector("#empty").hidden = this.#cards.size > 0;
   }
 
-  /** Shows a job that has just been submitted. */
+  /** Shows a job, among the others by its age. */
   add(job) {
     if (this.#cards.has(job.id)) return;
-    this.#list.prepend(this.#card(job));
+    const next = [...this.#list.children].find((item) => made(this.#cards.get(item.dataset.id).job) <= made(job));
+    this.#list.insertBefore(this.#card(job), next ?? null);
     document.querySelector("#empty").hidden = true;
     this.#follow(job.id);
   }
@@ -148,6 +149,11 @@ export class Gallery {
     const seed = job.seeds?.[0];
     return seed === undefined || !asked.input || job.task === "pipeline" ? asked : { ...asked, input: { ...asked.input, seed } };
   }
+}
+
+/** When a job was made; those that do not know it are the newest. */
+function made(job) {
+  return Date.parse(job.created_at ?? "") || Infinity;
 }
 
 function pause(ms) {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
@@ -138,6 +139,23 @@ def test_a_picture_starts_from_an_uploaded_image_and_the_next_one_from_that(page
     second = run(page, "a picture redrawn twice")
     expect(second.get_by_role("img", name="a picture redrawn twice")).to_be_visible()
     assert len(studio.webui.bodies("img2img")) >= 2
+
+
+def test_jobs_of_other_clients_appear_by_themselves_and_older_ones_on_demand(page: Page, studio: Studio) -> None:  # noqa: F811
+    def submit(prompt: str) -> None:
+        body = {"runtime": STAND_IN, "input": {"prompt": prompt}}
+        requests.post(f"{studio.url}/v1/jobs", json=body, timeout=30).raise_for_status()
+
+    for number in range(26):
+        submit(f"picture {number}")
+    open_console(page, studio, STAND_IN)
+    cards = page.locator("#jobs > li")
+    expect(cards).to_have_count(24)
+    expect(cards.first).to_contain_text("picture 25")
+    page.get_by_role("button", name="Show older ones").click()
+    expect(card(page, "picture 0")).to_be_visible()
+    submit("a picture of somebody else")
+    expect(cards.first).to_contain_text("a picture of somebody else")
 
 
 def test_a_workflow_is_pasted_for_comfyui_and_waits_in_its_queue(page: Page, studio: Studio) -> None:  # noqa: F811
