@@ -12,7 +12,7 @@ Rule = Callable[[Manifest], Iterator[str]]
 
 def images_are_pinned(manifest: Manifest) -> Iterator[str]:
     """Every image has a digest, or a tag that is not `latest`."""
-    for image in values_of(manifest, {"image", "imageUri"}):
+    for image in values_of(manifest, {"image", "imageUri", "package"}):
         if isinstance(image, str) and not re.search(r"@sha256:[0-9a-f]{64}$|:(?!latest$)[^:/@]+$", image):
             yield f"image {image} is not pinned"
 

@@ -47,7 +47,12 @@ def of_pod(**change: Any) -> Callable[[Manifest], None]:
         ("pinned-image", "Deployment", of_container(image="darkroom/agent")),
         ("pinned-image", "Deployment", of_container(image="darkroom/agent:latest")),
         ("pinned-image", "Deployment", of_container(image="registry.example.com:5000/agent")),
-        ("pinned-image", "Function", lambda made: made["spec"]["forProvider"].update(imageUri="darkroom/api:latest")),
+        (
+            "pinned-image",
+            "v1beta1/Function",
+            lambda made: made["spec"]["forProvider"].update(imageUri="darkroom/api:latest"),
+        ),
+        ("pinned-image", "v1/Provider", lambda made: made["spec"].update(package="xpkg.crossplane.io/x/provider")),
         ("resources", "Deployment", of_container(resources={"requests": {"cpu": "1", "memory": "1Gi"}})),
         ("confined", "Deployment", but_for(readOnlyRootFilesystem=False)),
         ("confined", "Deployment", but_for(runAsNonRoot=False)),
@@ -64,7 +69,7 @@ def of_pod(**change: Any) -> Callable[[Manifest], None]:
 def test_a_manifest_that_breaks_a_rule_is_found(
     everything: list[Rendered], check: str, kind: str, mistake: Callable[[Manifest], None]
 ) -> None:
-    right = next(item for item in everything if item.kind == kind)
+    right = next(item for item in everything if f"/{item.manifest['apiVersion']}/{item.kind}".endswith(f"/{kind}"))
     wrong = Rendered(right.origin, deepcopy(right.manifest))
     mistake(wrong.manifest)
     beside = [item for item in everything if item.origin == right.origin and item is not right]
@@ -113,15 +118,23 @@ def of(cluster: Path, *kinds: str) -> list[Manifest]:
     return [item.manifest for item in committed() if item.origin.startswith(below) and item.kind in kinds]
 
 
-def test_applications_come_from_the_cluster_s_repository_and_stay_in_its_namespaces(cluster: Path) -> None:
-    config = load((cluster / "config.yaml").read_text(), "config.yaml").config
-    specs = [application["spec"] for application in of(cluster, "Application")]
-    assert {spec["project"] for spec in specs} == {"darkroom"}
-    assert {spec["destination"]["server"] for spec in specs} == {"https://kubernetes.default.svc"}
-    namespaces = {claim["metadata"]["namespace"] for claim in of(cluster, "InferenceAPI", "InferenceRuntime")}
-    assert {spec["destination"]["namespace"] for spec in specs} <= {"crossplane-system", *namespaces}
-    charts = {runtime.chart_repository for runtime in config.runtimes.values()}
-    assert {spec["source"]["repoURL"] for spec in specs} <= {config.cluster.repository.url, *charts}
+def test_every_application_is_what_its_project_allows(cluster: Path, everything: list[Rendered]) -> None:
+    projects = {project["metadata"]["name"]: project["spec"] for project in of(cluster, "AppProject")}
+    for application in of(cluster, "Application"):
+        spec, name = application["spec"], application["metadata"]["name"]
+        project = projects[spec["project"]]
+        sources = spec.get("sources", [spec.get("source")])
+        assert {source["repoURL"] for source in sources} <= set(project["sourceRepos"]), name
+        assert spec["destination"] in project["destinations"], name
+        allowed = {
+            (rule["group"], rule["kind"])
+            for scope in ("clusterResourceWhitelist", "namespaceResourceWhitelist")
+            for rule in project[scope]
+        }
+        source = f"{cluster.name}/rendered/applications/runtimes/{name}.yaml"
+        made = [item for item in everything if item.origin == f"the chart with clusters/{source}"]
+        kinds = {(item.manifest["apiVersion"].rpartition("/")[0], item.kind) for item in made}
+        assert ("*", "*") in allowed or kinds <= allowed, name
 
 
 def test_what_others_need_is_synced_before_them(cluster: Path) -> None:
@@ -132,11 +145,6 @@ def test_what_others_need_is_synced_before_them(cluster: Path) -> None:
     runtimes = [claim["metadata"]["name"] for claim in of(cluster, "InferenceRuntime")]
     assert waves["crossplane-apis"] < waves["claims"]
     assert all(waves["claims"] < waves[runtime] for runtime in runtimes)
-
-
-def test_only_kinds_that_the_generator_is_for_are_committed_for_a_cluster(cluster: Path) -> None:
-    kinds = {"Application", "InferenceAPI", "InferenceRuntime", "Namespace"}
-    assert {item.kind for item in committed() if item.origin.startswith(f"clusters/{cluster.name}/")} == kinds
 
 
 def test_the_cluster_called_production_is_one() -> None:
