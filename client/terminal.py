@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from .errors import DarkroomError, RefusedError
@@ -51,7 +51,7 @@ def following(what: str) -> Iterator[Callable[[Job], None]]:
 
 def list_jobs(jobs: Iterable[Job]) -> None:
     """Print a line for each job."""
-    table = Table("id", "status", "runtime", "age", "what", box=None, padding=(0, 2, 0, 0))
+    table = Table(Column("id", no_wrap=True), "status", "runtime", "age", "what", box=None, padding=(0, 2, 0, 0))
     for job in jobs:
         what = job.error.message if job.error and job.status == "failed" else job.prompt
         age = _age(job.created_at) if job.created_at else ""
@@ -61,7 +61,7 @@ def list_jobs(jobs: Iterable[Job]) -> None:
 
 def show_job(job: Job) -> None:
     """Print all that people want to know of a job."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = Table("", Column(overflow="fold"), show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("job", job.id)
     table.add_row("status", Text(job.status, _STYLES.get(job.status, "")))
     if job.error:

@@ -1,5 +1,6 @@
 """The console as people use it: a real browser, the real API, real agents."""
 
+import base64
 import hashlib
 import io
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect, sync_playwright
 
 from tests.api.serving import Running, served
 from tests.conftest import PATIENCE_S, Aws
@@ -59,6 +60,14 @@ def run(page: Page, prompt: str) -> Locator:
     page.get_by_label("Prompt", exact=True).fill(prompt)
     page.get_by_role("button", name="Run").click()
     return card(page, prompt)
+
+
+def choose_image(page: Page) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(data, "PNG")
+    chosen: FilePayload = {"name": "red.png", "mimeType": "image/png", "buffer": data.getvalue()}
+    page.get_by_label("Start from an image").set_input_files(chosen)
+    return data.getvalue()
 
 
 def test_a_picture_is_asked_for_appears_survives_a_reload_and_is_asked_for_again(page: Page, studio: Studio) -> None:  # noqa: F811
@@ -122,23 +131,30 @@ def test_what_the_api_refuses_is_said_beside_the_field_and_a_failed_job_has_its_
 
 def test_a_picture_starts_from_an_uploaded_image_and_the_next_one_from_that(page: Page, studio: Studio) -> None:  # noqa: F811
     open_console(page, studio, STAND_IN)
-    data = io.BytesIO()
-    Image.new("RGB", (64, 64), "red").save(data, "PNG")
-    page.get_by_label("Start from an image").set_input_files(
-        {"name": "red.png", "mimeType": "image/png", "buffer": data.getvalue()}
-    )
+    image = choose_image(page)
     expect(page.get_by_label("How much of it may change")).to_be_visible()
     first = run(page, "a redrawn picture")
     expect(first.get_by_role("img", name="a redrawn picture")).to_be_visible()
     assert studio.webui.bodies("img2img")[-1]["init_images"][0]
     found = studio.s3.list_objects_v2(Bucket=studio.bucket, Prefix="uploads/")["Contents"]
-    assert [each["Size"] for each in found] == [len(data.getvalue())], "it went straight to the bucket"
+    assert [each["Size"] for each in found] == [len(image)], "it went straight to the bucket"
 
     first.get_by_role("button", name="Start from this").click()
     expect(page.locator("#kept")).to_contain_text(".png")
     second = run(page, "a picture redrawn twice")
     expect(second.get_by_role("img", name="a picture redrawn twice")).to_be_visible()
     assert len(studio.webui.bodies("img2img")) >= 2
+
+
+def test_an_image_travels_in_the_job_where_the_bucket_takes_nothing_from_the_page(page: Page, studio: Studio) -> None:  # noqa: F811
+    # As a browser does without a CORS rule.
+    page.route(re.compile("/uploads/.+"), lambda route: route.abort())
+    open_console(page, studio, STAND_IN)
+    image = choose_image(page)
+    redrawn = run(page, "a picture redrawn from within")
+    expect(redrawn.get_by_role("img", name="a picture redrawn from within")).to_be_visible()
+    sent = studio.webui.bodies("img2img")[-1]["init_images"][0]
+    assert base64.b64decode(sent.rpartition(",")[2]) == image
 
 
 def test_jobs_of_other_clients_appear_by_themselves_and_older_ones_on_demand(page: Page, studio: Studio) -> None:  # noqa: F811

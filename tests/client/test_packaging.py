@@ -19,7 +19,7 @@ def test_it_installs_as_darkroom_beside_the_locked_dependencies(repository: Path
         not_run("uv is not installed.", "`make test` installs it.")
     python = tmp_path / "venv/bin/python"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", python]
+    install = [str(uv), "pip", "install", "--quiet", "--python", str(python)]
     lock = str(repository / "requirements/client.txt")
     subprocess.run([*install, "--require-hashes", "--requirement", lock], check=True)
     subprocess.run([*install, "--no-deps", str(repository)], check=True)
