@@ -1,6 +1,9 @@
 """The client from Python: what it repeats, and what its errors say."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -97,6 +100,19 @@ def test_where_a_key_is_wanted_it_says_how_to_give_it(api: Api, document: Any) -
     api.answers = [(403, document, {})]
     with Client(api.url) as darkroom, pytest.raises(ApiError, match=r"DARKROOM_API_KEY.*Forbidden"):
         darkroom.job("x")
+
+
+def test_the_command_reads_the_key_from_the_environment_and_takes_none_as_an_argument(
+    api: Api, repository: Path
+) -> None:
+    api.answers = [(200, {"runtimes": []}, {})]
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(repository), "DARKROOM_API_KEY": "secret"}
+    command = [sys.executable, "-m", "client", "runtimes", "--url", api.url]
+    done = subprocess.run(command, check=True, env=environ, capture_output=True, text=True)
+    assert api.asked[0][1]["X-API-Key"] == "secret"
+    assert "secret" not in done.stdout + done.stderr
+    refused = subprocess.run([*command, "--key", "secret"], check=False, env=environ, capture_output=True)
+    assert refused.returncode == 2
 
 
 def test_another_server_and_none_at_all_are_named(api: Api) -> None:
