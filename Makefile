@@ -34,6 +34,17 @@ client: $(CLIENT) ## Install the command `darkroom` into .venv-client
 test: $(DEV) $(EMULATOR) $(SCANNER) lint types check tools ## Run lint, types, drift checks and the fast tests
 	.venv/bin/python -m pytest -n 2 --dist worksteal
 
+.PHONY: bootstrap
+bootstrap: $(DEV) ## Make CLUSTER on AWS and hand it over to git (YES=1: do not ask; DRY_RUN=1: only show)
+	@[ -n "$(CLUSTER)" ] || { echo "Say which cluster: make bootstrap CLUSTER=production"; exit 2; }
+	@exec .venv/bin/python -m bootstrap.eks up "$(CLUSTER)" $(if $(YES),--yes) $(if $(DRY_RUN),--dry-run)
+
+.PHONY: teardown
+teardown: $(DEV) ## Take CLUSTER away, from its claims to its VPC (YES=1, DRY_RUN=1; DELETE_PICTURES=1: the output bucket, too)
+	@[ -n "$(CLUSTER)" ] || { echo "Say which cluster: make teardown CLUSTER=production"; exit 2; }
+	@exec .venv/bin/python -m bootstrap.eks down "$(CLUSTER)" $(if $(YES),--yes) $(if $(DRY_RUN),--dry-run) \
+	  $(if $(DELETE_PICTURES),--delete-pictures)
+
 .PHONY: lint
 lint: $(DEV) ## Check style
 	.venv/bin/python -m ruff check $(PATHS)
