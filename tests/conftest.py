@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,11 +137,17 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """MiniStack, really running on a free loopback port; tests share it, so each names its own things."""
-    folder = tmp_path_factory.mktemp("emulator")
+    with emulated(tmp_path_factory.mktemp("emulator"), emulator.SERVICES) as running:
+        yield running
+
+
+@contextmanager
+def emulated(folder: Path, services: str) -> Iterator[Aws]:
+    """Run MiniStack with some of its services."""
     port = Ports().of("emulator", 0)
     url = f"http://127.0.0.1:{port}"
     programs = Programs(folder)
-    environ = emulator.environ(port, ACCOUNT_ID, REGION, folder)
+    environ = emulator.environ(port, ACCOUNT_ID, REGION, folder) | {"SERVICES": services}
     command = emulator.command(REPOSITORY / ".venv-emulator")
     programs.start(Program("emulator", command, environ, partial(answers, f"{url}{emulator.HEALTH}")))
     try:

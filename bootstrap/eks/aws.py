@@ -13,6 +13,8 @@ from generator.identities import Identity
 
 Manifest = dict[str, Any]
 
+SPOT = "spot.amazonaws.com"
+
 
 @dataclass(frozen=True)
 class Network:
@@ -41,9 +43,15 @@ class Aws:
     def _session(self) -> boto3.Session:
         return boto3.Session(region_name=self.region)
 
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}
+
     def client(self, service: str) -> Any:
-        """Return a client of a service in the cluster's region."""
-        return self._session.client(service)  # type: ignore[call-overload]
+        """Return the client of a service in the cluster's region."""
+        if service not in self._clients:
+            self._clients[service] = self._session.client(service)  # type: ignore[call-overload]
+        return self._clients[service]
 
     def account_id(self) -> str:
         """Return whose credentials these are."""
@@ -164,17 +172,13 @@ class Aws:
         """Let nodes with a role join the cluster no more."""
         self.client("eks").delete_access_entry(clusterName=self.cluster_name, principalArn=role_arn)
 
-    def has_role(self, name: str) -> bool:
-        """Return whether a role is there."""
-        try:
-            self.client("iam").get_role(RoleName=name)
-        except self.client("iam").exceptions.NoSuchEntityException:
-            return False
-        return True
+    def has_spot_role(self) -> bool:
+        """Return whether there is the role without which an account cannot buy spot instances."""
+        return bool(self.client("iam").list_roles(PathPrefix=f"/aws-service-role/{SPOT}/")["Roles"])
 
     def make_spot_role(self) -> None:
-        """Make the role without which an account cannot buy spot instances."""
-        self.client("iam").create_service_linked_role(AWSServiceName="spot.amazonaws.com")
+        """Make that role."""
+        self.client("iam").create_service_linked_role(AWSServiceName=SPOT)
 
     def has_bucket(self, name: str) -> bool:
         """Return whether a bucket is there and may be read."""

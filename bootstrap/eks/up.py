@@ -20,7 +20,6 @@ from generator.identities import identities
 Manifest = dict[str, Any]
 
 STACK = "{stack}-roles"
-SPOT_ROLE = "AWSServiceRoleForEC2Spot"
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Bootstrap:
                 ),
                 Step(
                     "let the account buy spot instances",
-                    lambda: self.aws.has_role(SPOT_ROLE),
+                    self.aws.has_spot_role,
                     self.aws.make_spot_role,
                 ),
             ]
