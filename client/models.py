@@ -58,6 +58,22 @@ class Failure(_Model):
     detail: Any = None
 
 
+class Delivery(_Model):
+    """How telling a job's webhook of its end fares; what is `given-up` is not tried again.
+
+    Attributes:
+        http_status: What the webhook answered last.
+        error: Why it was not told.
+    """
+
+    status: Literal["delivered", "failing", "given-up"]
+    attempts: int
+    attempted_at: datetime
+    next_attempt_at: datetime | None = None
+    http_status: int | None = None
+    error: str | None = None
+
+
 class Accepted(_Model):
     """A job that will be done."""
 
@@ -99,6 +115,7 @@ class Job(_Model):
     parameters: dict[str, Any] = {}
     timings: dict[str, float] = {}
     error: Failure | None = None
+    webhook: Delivery | None = None
     context: Any = None
     links: Links
 

@@ -79,6 +79,7 @@ def show_job(job: Job) -> None:
         ("ended", job.finished_at and job.finished_at.isoformat(timespec="seconds")),
         ("took", seconds),
         ("seeds", ", ".join(map(str, job.seeds))),
+        ("webhook", job.webhook and f"{job.webhook.status}, {job.webhook.error or ''}".rstrip(", ")),
         *(("image", image.s3) for image in job.images),
     ):
         if value:

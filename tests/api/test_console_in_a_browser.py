@@ -188,7 +188,7 @@ def test_a_workflow_is_pasted_for_comfyui_and_waits_in_its_queue(page: Page, stu
     page.get_by_role("button", name="Run").click()
     waiting = page.locator("#jobs li").first
     expect(waiting).to_have_attribute("data-status", "queued")
-    expect(page.get_by_role("list", name="Queues")).to_contain_text(f"{WORKFLOWS} 1 waiting, 0 at work")
+    expect(page.get_by_role("list", name="Queues")).to_contain_text(re.compile(rf"{WORKFLOWS} [1-9]\d* waiting"))
     waiting.get_by_role("button", name="Cancel").click()
     expect(waiting).to_have_attribute("data-status", "cancelled")
 
