@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from PIL import Image
 
 from tests.conftest import eventually
@@ -122,13 +124,17 @@ def test_an_interrupt_leaves_the_job_or_cancels_it(
     prompt = f"interrupted with {option}"
     process = terminal.start("run", prompt, "--runtime", STAND_IN, option)
 
-    def found() -> list[dict[str, str]]:
-        listed = json.loads(terminal.run("jobs", "--json"))
-        return [each for each in listed if each["context"]["asked"]["input"].get("prompt") == prompt]
+    def found() -> list[dict[str, Any]]:
+        listed = requests.get(f"{studio.url}/v1/jobs", timeout=30).json()["jobs"]
+        return [each for each in listed if each["context"].get("asked", {}).get("input", {}).get("prompt") == prompt]
 
-    eventually(lambda: [each for each in found() if each["status"] == "running"], "the job")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        eventually(lambda: [each for each in found() if each["status"] == "running"], "the job")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 130
     [job] = found()
     assert job["id"] in err
