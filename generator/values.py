@@ -406,7 +406,7 @@ class QueueAgent(Container):
         if not self.known("extra_env"):
             return
         for name in ("job_timeout_seconds", "drain_seconds", "finish_seconds"):
-            if name.upper() in {variable.name for variable in self.extra_env}:
+            if name.upper() in {variable.name for variable in self.extra_env if variable.known("name")}:
                 yield Problem(("extraEnv",), f"has {name.upper()}: set queueAgent.{self.keys()[name]} instead")
 
     @property
