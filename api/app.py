@@ -23,6 +23,8 @@ def create_app(settings: Settings, clients: Clients) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=openapi.name,
     )
+    # For who runs the server.
+    app.state.service = service
     # The last one is the outermost.
     if settings.api_keys_file:
         app.add_middleware(Gate, keys=Keys(settings.api_keys_file))

@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 
+from api.ending import overdue
 from api.index import Index
 from api.outbox import Note, Outbox
 from api.problem import Problem, unavailable
@@ -33,6 +34,7 @@ class Fate(Enum):
     PUBLISHED = "published"
     DONE = "done"  # there was nothing left to do
     WAITS = "waits"  # for its runtime, which is not in the routing table
+    LOST = "lost"  # its runtime has not come back in time
 
 
 class Desk:
@@ -114,10 +116,14 @@ class Desk:
         if recorded and recorded["digest"] == note.document["digest"]:
             job = _job(recorded)
             if not self._is_done(job):
-                if not any(each.name == job.runtime for each in self._table.current()):
+                if any(each.name == job.runtime for each in self._table.current()):
+                    # Too late or not: its agent tells whoever wants to know.
+                    self._announce(Parcel(job, _text(recorded), note.content), _created_at(recorded))
+                    fate = Fate.PUBLISHED
+                elif overdue(recorded["message"], datetime.now(UTC)):
+                    fate = Fate.LOST
+                else:
                     return Fate.WAITS
-                self._announce(Parcel(job, _text(recorded), note.content), _created_at(recorded))
-                fate = Fate.PUBLISHED
         self._outbox.strike(place)
         return fate
 

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from api import index
-from api.cancellation import cancel
+from api.ending import cancel
 from api.listing import LONGEST_PAGE, JobList, Status
 from api.problem import Problem, responses
 from api.queues import Depth
@@ -116,7 +116,7 @@ def router(service: Service) -> APIRouter:
         status: Annotated[Status | None, Query(description="Only jobs with this status.")] = None,
         runtime: Annotated[str | None, Query(description="Only jobs of this runtime.")] = None,
     ) -> JobList:
-        """List jobs, newest first. With a filter a page may hold fewer than there are: go on while it has a cursor."""
+        """List jobs, newest first. A page may hold fewer than asked for: go on while it has a cursor."""
         try:
             after = index.entry(cursor) if cursor else ""
         except ValueError as error:
@@ -124,8 +124,9 @@ def router(service: Service) -> APIRouter:
         name = runtime and runtime.lower()
         return service.listing.page(after, limit, status, name, lambda job_id: _links(request, job_id))
 
-    def look(job_id: str, request: Request) -> JobState:
-        return service.states.state(_find(service.records, job_id), _links(request, job_id))
+    def look(job_id: str, request: Request) -> tuple[str, JobState]:
+        record = _find(service.records, job_id)
+        return record.key, service.states.state(record, _links(request, job_id))
 
     @routes.get("/jobs/{id}", responses=responses(404, 422, 503))
     async def get_job(
@@ -136,11 +137,11 @@ def router(service: Service) -> APIRouter:
         ] = 0,
     ) -> JobState:
         """See how a job fares, whichever form it came in; those of the older forms are known once they start."""
-        if wait:
-            record = await run_in_threadpool(_find, service.records, id)
-            if keys.RESULT not in record.objects:
-                await service.waiting.ended(record.key, wait, request.is_disconnected)
-        return await run_in_threadpool(look, id, request)
+        key, state = await run_in_threadpool(look, id, request)
+        if wait and state.finished_at is None:
+            await service.waiting.ended(key, wait, request.is_disconnected)
+            _, state = await run_in_threadpool(look, id, request)
+        return state
 
     @routes.delete(
         "/jobs/{id}",
@@ -152,7 +153,7 @@ def router(service: Service) -> APIRouter:
     def cancel_job(id: AnyJobId, request: Request, response: Response) -> JobState:  # noqa: A002
         """Cancel a job. One that waits ends at once, one that runs soon (202); one that has ended stays as it is."""
         cancel(service.records, _find(service.records, id), datetime.now(UTC))
-        state = look(id, request)
+        _, state = look(id, request)
         if state.status in {"queued", "running"}:
             response.status_code = 202
         log.info("job cancelled", id=id, status=state.status)

@@ -14,6 +14,8 @@ from contract import keys
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 
 LONGEST_PAGE = 100
+# Lambda answers with 6 MB at most, in which each character may be escaped; a job's context may be a quarter of one.
+LARGEST_PAGE_BYTES = 2_500_000
 # How many jobs are looked at for one page when a filter leaves most of them out.
 MOST_LOOKED_AT = 200
 
@@ -37,7 +39,9 @@ class Listing:
     def page(
         self, after: str, size: int, status: Status | None, runtime: str | None, links: Callable[[str], Links]
     ) -> JobList:
-        """Return up to `size` jobs behind an entry of the index; with a filter perhaps fewer, though there are more.
+        """Return up to `size` jobs behind an entry of the index; perhaps fewer, though there are more.
+
+        A filter leaves some out, and a page is not longer than Lambda can answer.
 
         Args:
             after: The entry, or "" for the first page.
@@ -48,18 +52,21 @@ class Listing:
         """
         filtered = status is not None or runtime is not None
         found: list[JobState] = []
-        looked_at = 0
+        looked_at = size_bytes = 0
         while True:
             entries = self._index.page(after, LONGEST_PAGE if filtered else size)
             looked_at += len(entries.entries)
             states = self._readers.map(lambda entry: self._state(keys.indexed(entry), links), entries.entries)
             for entry, state in zip(entries.entries, states, strict=True):
-                after = entry
                 if state and status in {None, state.status} and runtime in {None, state.runtime}:
+                    size_bytes += len(state.model_dump_json().encode())
+                    if found and size_bytes > LARGEST_PAGE_BYTES:
+                        return JobList(jobs=found, cursor=cursor(after))
                     found.append(state)
                     if len(found) == size:
                         more = entries.more or entry != entries.entries[-1]
-                        return JobList(jobs=found, cursor=cursor(after) if more else None)
+                        return JobList(jobs=found, cursor=cursor(entry) if more else None)
+                after = entry
             if not entries.more:
                 return JobList(jobs=found)
             if looked_at >= MOST_LOOKED_AT:

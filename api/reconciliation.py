@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api.desk import Desk
+from api.desk import Desk, Fate
 from api.outbox import Outbox
 from api.problem import Problem
 
@@ -41,8 +41,13 @@ class Reconciler:
         for place in self._outbox.left(datetime.now(UTC) - self._grace):
             try:
                 fate = self._desk.complete(place).value
+                if fate == Fate.LOST.value:
+                    log.warning("job given up: its runtime is gone", place=place)
             except (ClientError, BotoCoreError, Problem) as error:
                 log.warning("job not reconciled", error=type(error).__name__)
+                fate = "failed"
+            except Exception as error:  # noqa: BLE001 - whatever is in a note, those behind it are not to suffer
+                log.error("note not understood", place=place, error=type(error).__name__)
                 fate = "failed"
             fates[fate] += 1
         if fates:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from api.aws import Clients
+from api.ending import overdue
 from api.queues import Depth, Queues
 from api.record import Record, Records
 from api.runtimes import RoutingTable
@@ -48,6 +49,24 @@ class Image(BaseModel):
     expires_at: datetime | None = None
 
 
+class Delivery(BaseModel):
+    """How the webhook of a job fares.
+
+    Attributes:
+        status: `failing` ones are tried again; those `given-up` are not.
+        attempts: How many there have been.
+        http_status: What it answered last.
+        error: Why it was not delivered.
+    """
+
+    status: Literal["delivered", "failing", "given-up"]
+    attempts: int
+    attempted_at: datetime
+    next_attempt_at: datetime | None = None
+    http_status: int | None = None
+    error: str | None = None
+
+
 class JobState(BaseModel):
     """A job and how it fares; what cannot be known yet is null."""
 
@@ -72,6 +91,9 @@ class JobState(BaseModel):
     parameters: dict[str, Any] = {}
     timings: dict[str, float] = {}
     error: Failure | None = None
+    webhook: Delivery | None = Field(
+        None, description="How telling the job's webhook of its end fares; null before the first attempt, and in lists."
+    )
     context: Any = None
     links: Links
 
@@ -99,13 +121,15 @@ class States:
     def state(self, record: Record, links: Links) -> JobState:
         """Return the state of the job that `record` is of: what was asked, and over it what came of it."""
         known: dict[str, Any] = {"id": record.job_id, "links": links}
-        recorded, result, started, progress = self._documents(record)
+        recorded, result, started, progress, webhook = self._documents(record)
         if recorded:
             known |= self._asked(recorded["message"])
         if result:
-            known |= self._ended(Result.model_validate(result))
+            known |= self._ended(Result.model_validate(result)) | {"webhook": webhook}
         elif keys.STARTED in record.objects:
             known |= _begun(started or {}, record.objects[keys.STARTED]) | {"status": "running", "progress": progress}
+        elif recorded and (ending := overdue(recorded["message"], datetime.now(UTC))):
+            known |= {"status": ending.status, "error": ending.failure, "finished_at": ending.at}
         else:
             known["queue"] = self._queue(known.get("runtime"))
         known["cancel_requested_at"] = record.objects.get(keys.CANCEL)
@@ -122,13 +146,13 @@ class States:
     def _documents(self, record: Record) -> list[dict[str, Any] | None]:
         """Read what there is of a record and still means something, side by side."""
         written = record.objects
-        wanted = {keys.JOB, keys.RESULT} & written.keys()
+        wanted = {keys.JOB, keys.RESULT, keys.WEBHOOK} & written.keys()
         if keys.RESULT not in written and keys.STARTED in written:
             wanted.add(keys.STARTED)
             # What is older than the start is of an attempt before this one.
             if keys.PROGRESS in written and written[keys.PROGRESS] >= written[keys.STARTED]:
                 wanted.add(keys.PROGRESS)
-        names = (keys.JOB, keys.RESULT, keys.STARTED, keys.PROGRESS)
+        names = (keys.JOB, keys.RESULT, keys.STARTED, keys.PROGRESS, keys.WEBHOOK)
         read = {name: self._readers.submit(self._records.read, record.key, name) for name in names if name in wanted}
         return [read[name].result() if name in read else None for name in names]
 

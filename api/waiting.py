@@ -22,20 +22,30 @@ class Waiting:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._count = 0
+        self._pauses: set[asyncio.Future[None]] = set()
+        self._over = False
+
+    def end(self) -> None:
+        """Let all who wait have their answers now, since the server stops; to be called in its event loop."""
+        self._over = True
+        for pause in self._pauses:
+            if not pause.done():
+                pause.set_result(None)
 
     async def ended(self, key: str, seconds: float, gone: Callable[[], Awaitable[bool]]) -> bool:
-        """Return True as soon as the job `key` has ended, and False after so many seconds or when its client has gone.
+        """Return True as soon as the job `key` has ended, False after so many seconds or when nobody waits any more.
 
         Args:
             gone: Tells whether anybody still wants to know.
         """
-        until = asyncio.get_running_loop().time() + seconds
-        pause = FIRST_PAUSE_SECONDS
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        pause_s = FIRST_PAUSE_SECONDS
         self._count += 1
         try:
-            while (left := until - asyncio.get_running_loop().time()) > 0:
-                await asyncio.sleep(min(left, max(pause, self._count / LOOKS_PER_SECOND)))
-                pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+            while not self._over and (left_s := until - loop.time()) > 0:
+                await self._pause(min(left_s, max(pause_s, self._count / LOOKS_PER_SECOND)))
+                pause_s = min(pause_s * 1.5, LONGEST_PAUSE_SECONDS)
                 if await gone():
                     return False
                 if await run_in_threadpool(self._records.has, key, keys.RESULT):
@@ -43,3 +53,11 @@ class Waiting:
             return False
         finally:
             self._count -= 1
+
+    async def _pause(self, seconds: float) -> None:
+        pause = asyncio.get_running_loop().create_future()
+        self._pauses.add(pause)
+        try:
+            await asyncio.wait([pause], timeout=seconds)
+        finally:
+            self._pauses.discard(pause)

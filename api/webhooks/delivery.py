@@ -5,14 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Literal
 
 import structlog
-from pydantic import BaseModel
 
 from api.aws import Clients
 from api.service import Service
-from api.state import Links
+from api.state import Delivery, Links
 from api.webhooks import event
 from api.webhooks.call import RefusedError, UnansweredError, post
 from contract import keys
@@ -44,23 +42,14 @@ class _Outcome:
     retry_after_s: float | None = None
 
 
-class Attempt(BaseModel):
-    """How a webhook fares: `webhook.json` in the job's record, overwritten with each attempt.
+class Attempt(Delivery):
+    """`webhook.json` in the job's record, overwritten with each attempt.
 
     Attributes:
-        message: Its `webhook-id`.
-        attempts: How many there have been.
-        http_status: What it answered last.
-        error: Why it was not delivered.
+        message: The `webhook-id`.
     """
 
     message: str
-    status: Literal["delivered", "failing", "given-up"]
-    attempts: int
-    attempted_at: datetime
-    next_attempt_at: datetime | None = None
-    http_status: int | None = None
-    error: str | None = None
 
 
 class Deliveries:
@@ -105,10 +94,9 @@ class Deliveries:
             # Records expire with the outputs.
             log.warning("webhook of a job that is not there any more", key=key)
             return None
-        before = self._records.read(key, keys.WEBHOOK) if keys.WEBHOOK in record.objects else None
-        if before and before["status"] == "delivered":
-            return None  # the notice came twice
         state = self._states.state(record, Links(self=f"/v1/jobs/{record.job_id}"))
+        if state.webhook and state.webhook.status == "delivered":
+            return None  # the notice came twice
         now = datetime.now(UTC)
         message = event.message_id(key, state.created_at)
         body = event.event(state).model_dump_json()

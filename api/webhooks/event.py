@@ -33,7 +33,7 @@ def event(state: JobState) -> JobEvent:
     if state.finished_at is None:
         raise ValueError(f"the job {state.id!r} has not ended")
     return JobEvent.model_validate(
-        {"type": f"job.{state.status}", "timestamp": state.finished_at, "data": state.model_dump()}
+        {"type": f"job.{state.status}", "timestamp": state.finished_at, "data": state.model_dump(exclude={"webhook"})}
     )
 
 

@@ -1,5 +1,6 @@
 """`GET /v1/jobs/{id}`: what a client sees while its job waits, runs and ends."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -74,9 +75,64 @@ def test_a_job_that_waits_is_queued(platform: Platform) -> None:
         "parameters": {},
         "timings": {},
         "error": None,
+        "webhook": None,
         "context": {"user": 7},
         "links": {"self": "/v1/jobs/mine"},
     }
+
+
+def backdate(platform: Platform, by: timedelta) -> None:
+    """Have the job be as if it had been submitted so long ago."""
+    document = platform.get("mine", keys.JOB)
+    metadata = document["message"]["metadata"]
+    for name in {"created_at", "expires_at", "deadline"} & metadata.keys():
+        metadata[name] = (datetime.fromisoformat(metadata[name]) - by).isoformat()
+    platform.put("mine", keys.JOB, document)
+
+
+@pytest.mark.parametrize(
+    ("asked", "after", "status", "code"),
+    [
+        ({"expires_in": 60}, timedelta(seconds=60), "expired", "expired"),
+        ({"deadline": 60, "expires_in": 120}, timedelta(seconds=60), "failed", "deadline"),
+        ({}, timedelta(days=14), "expired", "expired"),
+    ],
+)
+def test_a_job_that_nobody_began_ends_when_its_time_is_over_though_no_agent_has_looked_at_it(
+    platform: Platform, asked: dict[str, Any], after: timedelta, status: str, code: str
+) -> None:
+    body = {"id": "mine", "runtime": "tiny", "input": {"prompt": "x"}} | asked
+    platform.api.post("/v1/jobs", json=body)
+    backdate(platform, after - timedelta(seconds=40))
+    assert state(platform)["status"] == "queued"
+    backdate(platform, timedelta(seconds=40))
+    ended = state(platform)
+    assert (ended["status"], ended["error"]["code"]) == (status, code)
+    assert datetime.fromisoformat(ended["finished_at"]) == datetime.fromisoformat(ended["created_at"]) + after
+    began = time.monotonic()
+    assert platform.api.get("/v1/jobs/mine", params={"wait": 25}).json() == ended
+    assert time.monotonic() - began < 20, "there is nothing to wait for"
+    cancelled = platform.api.request("DELETE", "/v1/jobs/mine")
+    assert (cancelled.status_code, cancelled.json()) == (200, ended)
+    assert platform.api.get("/v1/jobs", params={"status": status}).json()["jobs"] == [ended]
+    platform.put("mine", keys.STARTED, {"started_at": NOW.isoformat()})
+    assert state(platform)["status"] == "running", "what its agent says stands"
+
+
+def test_how_the_webhook_fares_is_told(platform: Platform) -> None:
+    submit(platform)
+    platform.put("mine", keys.RESULT, result())
+    assert state(platform)["webhook"] is None
+    fares = {
+        "status": "failing",
+        "attempts": 2,
+        "attempted_at": "2026-11-24T12:00:00Z",
+        "next_attempt_at": "2026-11-24T12:05:00Z",
+        "http_status": 503,
+        "error": "it answered 503",
+    }
+    platform.put("mine", keys.WEBHOOK, fares | {"message": "msg_1"})
+    assert state(platform)["webhook"] == fares
 
 
 def test_a_job_that_runs_tells_how_far_it_is(platform: Platform) -> None:

@@ -1,5 +1,6 @@
 """`GET /v1/jobs`: all jobs, newest first, a page at a time."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -114,6 +115,21 @@ def test_a_filter_that_leaves_most_out_looks_at_200_jobs_a_page(platform: Platfo
     assert ids(page) == []
     page = listed(platform, status="succeeded", cursor=page["cursor"])
     assert (ids(page), page["cursor"]) == (["old"], None)
+
+
+def test_a_page_is_no_longer_than_lambda_can_answer_however_much_its_jobs_hold(platform: Platform) -> None:
+    """API Gateway would say "internal server error" to a page of more than 6 MB, and nobody could look past it."""
+    for name in "abcdefghijklmnopqrstuvw":
+        body = {"id": name, "runtime": "tiny", "input": {"prompt": "x"}, "context": "x" * 200_000}
+        assert platform.api.post("/v1/jobs", json=body).status_code == 202
+    found: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        answer = platform.api.get("/v1/jobs", params={"limit": 100, "cursor": cursor})
+        assert len(json.dumps(answer.text)) < 6_000_000
+        found += ids(answer.json())
+        cursor = answer.json()["cursor"]
+    assert "".join(found) == "wvutsrqponmlkjihgfedcba"
 
 
 def test_a_job_that_has_ended_costs_one_read(platform: Platform) -> None:

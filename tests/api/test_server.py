@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from contract import keys
 from contract.job import decode, encode
@@ -90,6 +93,42 @@ def test_without_its_settings_it_says_which_and_does_not_start() -> None:
     ended = subprocess.run([sys.executable, "-m", "api"], env=environ, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.endswith("error: S3_OUTPUT_BUCKET: Field required; RUNTIMES_BUCKET: Field required\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"AWS_DEFAULT_REGION": "us-east-1"}, "API_KEYS_FILE: {file}: keys: Field required"),
+        ({}, "AWS_DEFAULT_REGION: the region is missing"),
+    ],
+)
+def test_with_settings_of_no_use_it_says_which_and_does_not_start(
+    settings: dict[str, str], problem: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text("{}")
+    named = {"SNS_TOPIC_ARN": "x", "S3_OUTPUT_BUCKET": "x", "RUNTIMES_BUCKET": "x", "API_KEYS_FILE": str(file)}
+    environ = {"PATH": os.environ["PATH"], **named, **settings}
+    ended = subprocess.run([sys.executable, "-m", "api"], env=environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith(f"error: {problem.format(file=file)}\n")
+
+
+def test_whoever_waits_for_a_job_is_answered_when_the_server_stops(running: Running, aws: Aws, tmp_path: Path) -> None:
+    httpx.post(f"{running.url}/v1/jobs", json={"id": "waits", "runtime": "tiny", "input": {}})
+    running.receive("tiny")
+    with (
+        served(aws, tmp_path / "api.log", running.topic, RECONCILE_SECONDS="0") as (url, process),
+        ThreadPoolExecutor() as pool,
+    ):
+        asked = pool.submit(httpx.get, f"{url}/v1/jobs/waits", params={"wait": 25}, timeout=60)
+        with pytest.raises(TimeoutError):
+            asked.result(timeout=1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert asked.result(timeout=30).json()["status"] == "queued"
+        process.wait(timeout=30)
+        assert time.monotonic() - began < 15
 
 
 def test_it_logs_json_lines_without_what_clients_sent_and_stops_when_told(

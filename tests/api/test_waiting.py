@@ -35,7 +35,7 @@ def test_whoever_waits_hears_of_the_end_at_once(platform: Platform) -> None:
 def test_a_job_that_has_ended_is_not_waited_for(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     submit(platform)
     platform.put("mine", keys.RESULT, END)
-    monkeypatch.setattr(asyncio, "sleep", None)
+    monkeypatch.setattr(waiting.Waiting, "ended", None)
     assert platform.api.get("/v1/jobs/mine", params={"wait": 20}).json()["status"] == "succeeded"
 
 

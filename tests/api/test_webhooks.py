@@ -82,7 +82,7 @@ def test_a_receiver_gets_the_job_as_the_api_tells_it_and_knows_by_the_signature_
     assert (told["type"], told["timestamp"]) == ("job.succeeded", "2026-11-24T12:00:09Z")
     shown = platform.api.get("/v1/jobs/mine").json()
     assert told["data"].keys() == shown.keys()
-    links = {"images"}  # valid from when they were made
+    links = {"images", "webhook"}  # valid from when they were made, and what was not known by then
     assert {name: told["data"][name] for name in shown.keys() - links} == {
         name: shown[name] for name in shown.keys() - links
     }
