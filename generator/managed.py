@@ -18,6 +18,9 @@ EVENTS = {
 # A node that is taken away is gone in two minutes: older news is none.
 RETENTION_SECONDS = 300
 
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-reference.html
+LOG_GROUPS = ("application", "dataplane", "host", "performance")
+
 # Managed resources come before the pods that need them.
 QUEUE_WAVE, RULES_WAVE = "-2", "-1"
 
@@ -27,10 +30,21 @@ def files(config: Config, add_on: str) -> dict[str, Manifest]:
     if add_on == "karpenter":
         return karpenter(config)
     if add_on == "observability":
-        name = config.stack_name
-        settings = {"dashboardBody": json.dumps(dashboard.body(config), indent=1)}
-        return {"dashboard": _managed(config, "cloudwatch", "Dashboard", name, settings, "0")}
+        return observability(config)
     return {}
+
+
+def observability(config: Config) -> dict[str, Manifest]:
+    """Return the dashboard, and the groups of logs: the agents would make them, too, and keep their lines for ever."""
+    settings = {"dashboardBody": json.dumps(dashboard.body(config), indent=1)}
+    made = {"dashboard": _managed(config, "cloudwatch", "Dashboard", config.stack_name, settings, "0")}
+    for group in LOG_GROUPS:
+        retention = {"retentionInDays": config.cluster.api.log_retention_days}
+        manifest = _managed(config, "cloudwatchlogs", "Group", group, retention, "-1")
+        external_name = f"/aws/containerinsights/{config.cluster_name}/{group}"
+        manifest["metadata"]["annotations"]["crossplane.io/external-name"] = external_name
+        made[f"group-{group}"] = _tagged(config, manifest)
+    return made
 
 
 def karpenter(config: Config) -> dict[str, Manifest]:
@@ -89,7 +103,7 @@ def _tagged(config: Config, manifest: Manifest) -> Manifest:
 
 
 def _managed(config: Config, service: str, kind: str, name: str, settings: Manifest, wave: str) -> Manifest:
-    namespace = {"Dashboard": "amazon-cloudwatch"}.get(kind, "karpenter")
+    namespace = {"cloudwatch": "amazon-cloudwatch", "cloudwatchlogs": "amazon-cloudwatch"}.get(service, "karpenter")
     return {
         "apiVersion": f"{service}.aws.m.upbound.io/v1beta1",
         "kind": kind,

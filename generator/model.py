@@ -121,7 +121,7 @@ class JobApi(Section):
     # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
     log_retention_days: Literal[
         1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
-    ] = Field(30, description="Days after which log lines go.")
+    ] = Field(30, description="Days after which log lines go, those of the cluster's containers and nodes, too.")
     access_log: bool = Field(
         True, description="Whether each request leaves a line, without its headers, query and body."
     )

@@ -107,7 +107,11 @@ def cloudwatchlogs(config: Config) -> Iterator[Statement]:
         "TagResource",
         "UntagResource",
     )
-    starts = (f"/aws/lambda/{config.stack_name}-*", f"/aws/apigateway/{config.stack_name}*")
+    starts = (
+        f"/aws/lambda/{config.stack_name}-*",
+        f"/aws/apigateway/{config.stack_name}*",
+        f"/aws/containerinsights/{config.cluster_name}/*",
+    )
     yield allow("Groups", actions("logs", *groups), *(arn(config, "logs", f"log-group:{start}") for start in starts))
     yield allow("List", actions("logs", "DescribeLogGroups"), arn(config, "logs", "log-group:*"))
 

@@ -55,6 +55,12 @@ def test_what_aws_refuses_is_degraded_with_what_it_says(made: Health) -> None:
     assert made(refused) == ("Degraded", "AccessDenied: not allowed")
 
 
+def test_what_has_no_state_holds_nothing_up() -> None:
+    stateless = {"aws.m.upbound.io/ClusterProviderConfig", "pkg.crossplane.io/DeploymentRuntimeConfig"}
+    assert {kind for kind in CUSTOM if not kind.endswith("*")} == stateless
+    assert {health(CUSTOM[kind]["health.lua"])({})[0] for kind in stateless} == {"Healthy"}
+
+
 @pytest.mark.parametrize("status", ["Healthy", "Degraded", "Missing"])
 def test_an_application_is_as_healthy_as_it_says_so_that_waves_wait_for_it(status: str) -> None:
     judge = health(CM["resource.customizations.health.argoproj.io_Application"])
