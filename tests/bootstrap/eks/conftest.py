@@ -1,4 +1,4 @@
-"""A repository with one cluster, AWS as the emulator plays it, and programs that stand in for those of a real cluster."""
+"""A repository with one cluster, AWS as the emulator plays it, and stand-ins for the programs that reach it."""
 
 import itertools
 import json
@@ -103,7 +103,7 @@ class World:
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """The services that a cluster is made of; tests share them, so each has a cluster of its own."""
-    services = "cloudformation,ec2,ecr,eks,iam,logs,s3,servicequotas,sts"
+    services = "cloudformation,ec2,ecr,eks,iam,logs,s3,sts"
     with emulated(tmp_path_factory.mktemp("emulator"), services) as running:
         yield running
 
@@ -116,6 +116,7 @@ def world(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     for name, value in aws.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # a service that the emulator lacks will not come
     repository, stand_ins, programs = (tmp_path / name for name in ("repository", "stand-ins", "programs"))
     for folder in (repository / "apps" / "argocd", stand_ins, programs):
         folder.mkdir(parents=True)

@@ -1,10 +1,18 @@
 """From an AWS account to a cluster that git owns, and back. AWS is the emulator; the programs are stand-ins."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import boto3
 import pytest
+from botocore.stub import Stubber
 
+from bootstrap.eks import prerequisites
+from bootstrap.eks.credentials import repository_secret
+from bootstrap.eks.down import Teardown
 from bootstrap.eks.step import Step, StepError, run
 from tests.bootstrap.eks.conftest import World, resources
+from tests.conftest import commit
 
 CHANGES = ("eksctl create", "eksctl delete", "helm upgrade", "helm uninstall", "kubectl --kubeconfig")
 
@@ -12,6 +20,17 @@ CHANGES = ("eksctl create", "eksctl delete", "helm upgrade", "helm uninstall", "
 def changes(world: World) -> list[str]:
     """Return the calls of programs that change something."""
     return [call for call in world.calls(*CHANGES) if " get " not in call]
+
+
+def interrupted_after_each(steps: Callable[[], list[Step]]) -> int:
+    """Do each step by a run of its own, which ends before it has looked again, and return how many there were."""
+    done = 0
+    for index in range(len(steps())):
+        step = steps()[index]
+        if not step.done():
+            step.do()
+            done += 1
+    return done
 
 
 def test_a_cluster_is_made_and_handed_over_to_git(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,31 +57,22 @@ def test_a_second_run_changes_nothing(world: World, capsys: pytest.CaptureFixtur
     world.forget_calls()
     assert world.up("--yes") == 0
     assert changes(world) == []
-    assert "now:" not in capsys.readouterr().out.partition("The job API")[2]
+    assert "now: " not in capsys.readouterr().out.partition("The job API")[2]
 
 
 def test_wherever_it_is_interrupted_the_same_command_goes_on(world: World) -> None:
-    interrupted = 0
-    while interrupted < 100:
-        steps = world.bootstrap().steps()
-        pending = next((index for index, step in enumerate(steps) if not step.done()), None)
-        if pending is None:
-            break
-        interrupted += 1
-        steps[pending].do()  # and the machine is gone before anybody looks
-    assert interrupted > 5
+    done = interrupted_after_each(lambda: world.bootstrap().steps())
+    assert done > 5
     world.forget_calls()
     assert world.up() == 0
     assert changes(world) == []
 
 
-@pytest.mark.parametrize("point", ["cluster-without-nodes", "nodes-without-add-ons", "argocd-half-installed"])
-def test_a_program_that_dies_halfway_is_made_up_for(
-    world: World, point: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    world.dies(point)
-    assert world.up() == 1
-    assert "The same command goes on from here." in capsys.readouterr().err
+def test_programs_that_die_halfway_are_made_up_for(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    for point in ("cluster-without-nodes", "nodes-without-add-ons", "argocd-half-installed"):
+        world.dies(point)
+        assert world.up() == 1
+        assert "The same command goes on from here." in capsys.readouterr().err
     assert world.up() == 0
     eks = boto3.client("eks")
     assert eks.list_nodegroups(clusterName=world.stack)["nodegroups"] == ["system"]
@@ -86,8 +96,6 @@ def test_what_is_not_committed_or_not_pushed_is_told_first(world: World, capsys:
     file.write_text(f"{file.read_text()}# changed\n")
     assert world.up() == 2
     assert "not committed below clusters/test" in capsys.readouterr().err
-    from tests.conftest import commit
-
     commit(world.repository, "not pushed")
     assert world.up() == 2
     assert "is not what is here: push, or pull" in capsys.readouterr().err
@@ -104,8 +112,6 @@ def test_credentials_of_another_account_are_told_first(world: World, capsys: pyt
 def test_a_tool_that_is_missing_or_too_old_is_named(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bootstrap.eks import prerequisites
-
     monkeypatch.setitem(prerequisites.TOOLS, "helm", ((9, 0), ("version", "--short")))
     monkeypatch.setitem(prerequisites.TOOLS, "no-such-tool", ((1, 2), ()))
     assert world.up() == 2
@@ -115,15 +121,33 @@ def test_a_tool_that_is_missing_or_too_old_is_named(
 
 
 def test_credentials_of_a_private_repository_go_into_a_secret_and_are_shown_nowhere(
-    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_PASSWORD", "a-secret-of-git")
-    assert world.up() == 0
+    world.bootstrap().connect()
+    told: list[str] = []
+    wanted = [step for step in world.bootstrap().steps() if "credentials" in step.what]
+    run(wanted, told.append)
     [secret] = world.objects("Secret")
     assert secret["metadata"]["labels"] == {"argocd.argoproj.io/secret-type": "repository"}
     assert set(secret["data"]) == {"type", "url", "username", "password"}
-    said = capsys.readouterr()
-    assert "a-secret-of-git" not in said.out + said.err + "".join(world.calls(""))
+    assert wanted[0].done()
+    assert "a-secret-of-git" not in "".join([*told, *world.calls("")])
+
+
+def test_a_key_of_ssh_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=r"GIT_SSH_KEY_FILE: .*no-such-key cannot be read"):
+        repository_secret("git@git.example.com:darkroom.git", {"GIT_SSH_KEY_FILE": str(tmp_path / "no-such-key")})
+
+
+def test_an_account_that_may_run_no_gpu_is_warned_of(world: World) -> None:
+    made = world.bootstrap()
+    answers = Stubber(made.aws.client("service-quotas"))
+    for vcpus in (0, 64):
+        answers.add_response("get_service_quota", {"Quota": {"Value": vcpus}})
+    with answers:
+        [warning] = prerequisites.warnings(made.target, made.aws)
+    assert warning == "the account may run 0 vCPUs of G and VT instances on demand: ask for more of L-DB2E81BA"
 
 
 def test_an_existing_cluster_is_added_to_and_stays(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,18 +185,9 @@ def test_teardown_leaves_nothing_and_takes_claims_before_nodes_before_crossplane
 
 
 def test_teardown_goes_on_wherever_it_was_interrupted_and_twice_is_once(world: World) -> None:
-    from bootstrap.eks.down import Teardown
-
     assert world.up() == 0
-    interrupted = 0
-    while interrupted < 100:
-        steps = Teardown(world.bootstrap()).steps()
-        pending = next((step for step in steps if not step.done()), None)
-        if pending is None:
-            break
-        interrupted += 1
-        pending.do()
-    assert interrupted > 5
+    done = interrupted_after_each(lambda: Teardown(world.bootstrap()).steps())
+    assert done > 5
     assert resources(world.stack) == set()
     world.forget_calls()
     assert world.down("--yes") == 0
