@@ -67,23 +67,25 @@ class Aws:
 
     def active(self) -> bool:
         """Return whether the cluster is there and serves."""
-        return (self.cluster() or {}).get("status") == "ACTIVE"
+        return (self.cluster() or {}).get("status") in ("ACTIVE", "UPDATING")
 
     def wait_active(self) -> None:
         """Wait for a cluster that somebody is making."""
         self.client("eks").get_waiter("cluster_active").wait(name=self.cluster_name)
 
-    def has_node_group(self, name: str) -> bool:
-        """Return whether a node group is there and serves."""
+    def node_group(self, name: str) -> str:
+        """Return the status of a node group, empty if it is not there."""
         eks = self.client("eks")
         try:
             found = eks.describe_nodegroup(clusterName=self.cluster_name, nodegroupName=name)["nodegroup"]
         except eks.exceptions.ResourceNotFoundException:
-            return False
-        if found["status"] == "CREATING":
-            eks.get_waiter("nodegroup_active").wait(clusterName=self.cluster_name, nodegroupName=name)
-            return True
-        return bool(found["status"] in ("ACTIVE", "UPDATING"))
+            return ""
+        return str(found["status"])
+
+    def wait_node_group(self, name: str) -> None:
+        """Wait for a node group that somebody is making."""
+        waiter = self.client("eks").get_waiter("nodegroup_active")
+        waiter.wait(clusterName=self.cluster_name, nodegroupName=name)
 
     def eks_add_ons(self) -> set[str]:
         """Return the names of the cluster's EKS add-ons."""

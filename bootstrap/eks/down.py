@@ -48,13 +48,15 @@ class Teardown:
             Step("write the kubeconfig", lambda: self._gone() or self.made.reaches(), self.made.connect),
             self._applications("stop following git", lambda: self._named(names.ROOT)),
             self._applications("delete the runtimes: pods, autoscaling, node pools", self._runtimes),
-            Step("delete the nodes of the runtimes", lambda: self._gone() or not self._nodes(), self._delete_nodes),
+            Step("delete the nodes of the runtimes", self._has_no_nodes, self._delete_nodes),
             self._applications("delete the claims: API, queues, topics", lambda: self._named(names.CLAIMS)),
         ]
-        found += [
-            self._applications(f"delete {', '.join(members)}", partial(self._named, *members))
-            for members in _add_ons(self.target)
-        ]
+        for members in _add_ons(self.target):
+            if names.CROSSPLANE_APIS in members and config.add_ons["crossplane"]:
+                found.append(
+                    Step("let Crossplane take away what it made", self._nothing_managed, self._wait_nothing_managed)
+                )
+            found.append(self._applications(f"delete {', '.join(members)}", partial(self._named, *members)))
         if config.cluster.existing and config.add_ons["argocd"]:
             found.append(
                 Step("delete Argo CD", lambda: self._gone() or not self.made.has_argocd(), self._delete_argocd)
@@ -103,12 +105,40 @@ class Teardown:
 
         return Step(what, lambda: self._gone() or not members(), delete)
 
-    def _nodes(self) -> list[Manifest]:
-        return [*self.target.objects("nodepools.karpenter.sh"), *self.target.objects("nodeclaims.karpenter.sh")]
+    def _nothing_managed(self) -> bool:
+        # `managed` is the category of all kinds of Crossplane's providers. What others made by this Crossplane counts:
+        # nobody would take it away any more.
+        return self._gone() or not self.target.objects("managed")
+
+    def _wait_nothing_managed(self) -> None:
+        self.target.wait(self._nothing_managed, "taking away what Crossplane made", LOOK)
+
+    def _has_no_nodes(self) -> bool:
+        return self._gone() or not (self._node_pools() or self._nodes())
+
+    def _node_pools(self) -> list[str]:
+        """Return the runtimes' node pools; in a cluster that was there, others' are none of our business."""
+        found = [_name(item) for item in self.target.objects("nodepools.karpenter.sh")]
+        ours = {runtime.name for runtime in self.target.config.runtimes.values()}
+        return [name for name in found if not self.target.config.cluster.existing or name in ours]
+
+    def _nodes(self) -> list[str]:
+        """Return the runtimes' nodes as Karpenter knows them."""
+        found = self.target.objects("nodeclaims.karpenter.sh")
+        ours = {runtime.name for runtime in self.target.config.runtimes.values()}
+        return [
+            _name(item)
+            for item in found
+            if not self.target.config.cluster.existing
+            or item["metadata"].get("labels", {}).get("karpenter.sh/nodepool") in ours
+        ]
 
     def _delete_nodes(self) -> None:
-        self.target.kubectl("delete", "nodepools.karpenter.sh", "--all", "--wait=false")
-        self.target.wait(lambda: not self._nodes(), "deleting the nodes", LOOK)
+        for name in self._node_pools():
+            self.target.kubectl("delete", "nodepools.karpenter.sh", name, "--wait=false", "--ignore-not-found")
+        for name in self._nodes():
+            self.target.kubectl("delete", "nodeclaims.karpenter.sh", name, "--wait=false", "--ignore-not-found")
+        self.target.wait(lambda: not (self._node_pools() or self._nodes()), "deleting the nodes", LOOK)
 
     def _delete_argocd(self) -> None:
         where = ("--namespace", names.ARGOCD_NAMESPACE)
@@ -156,6 +186,10 @@ class Teardown:
         # The cluster's own stack has the VPC that the others are in.
         for stack in sorted(self._stacks(), key=lambda item: item.name.endswith("-cluster")):
             stack.delete()
+
+
+def _name(item: Manifest) -> str:
+    return str(item["metadata"]["name"])
 
 
 def _add_ons(target: Target) -> list[list[str]]:

@@ -10,7 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bootstrap.eks.aws import Aws
 from bootstrap.eks.step import StepError
 from bootstrap.eks.target import Target, run
-from generator import eksctl
+from generator import eksctl, tree
+from generator.build import build
 
 # The oldest version of each tool that knows what it is asked for, and what prints it.
 TOOLS = {
@@ -89,6 +90,10 @@ def committed(target: Target) -> Iterator[str]:
     where = target.config.cluster.repository
     folders = [f"clusters/{target.cluster}", "apps", "runtimes/chart"]
     git = ("-C", str(target.repository))
+    folder = f"clusters/{target.cluster}"
+    wanted = build(target.config, folder, f"{folder}/config.yaml")
+    if tree.changes(target.repository, wanted, tree.rendered_files(target.repository / folder)):
+        yield f"what is rendered is not what {folder}/config.yaml says: run `{tree.COMMAND}`, and commit it"
     if run("git", *git, "status", "--porcelain", "--", *folders).strip():
         yield f"there are changes that are not committed below {', '.join(folders)}: commit and push them"
     try:

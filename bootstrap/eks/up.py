@@ -38,7 +38,7 @@ class Bootstrap:
         if not config.cluster.existing:
             found += [
                 Step(f"make the EKS cluster {cluster} with its VPC (20 minutes)", self.aws.active, self._make_cluster),
-                Step("make the nodes of the add-ons", self._has_nodes, lambda: self._eksctl("create", "nodegroup")),
+                Step("make the nodes of the add-ons", self._has_nodes, self._make_nodes),
                 Step("install the EKS add-ons", self._has_eks_add_ons, lambda: self._eksctl("create", "addon")),
             ]
         found.append(Step(f"write {handover.relative(target)}", self.reaches, self.connect))
@@ -142,7 +142,20 @@ class Bootstrap:
             self._eksctl("create", "cluster")
 
     def _has_nodes(self) -> bool:
-        return self.aws.has_node_group(eksctl.NODE_GROUP)
+        return self.aws.node_group(eksctl.NODE_GROUP) in ("ACTIVE", "UPDATING", "DEGRADED")
+
+    def _make_nodes(self) -> None:
+        status = self.aws.node_group(eksctl.NODE_GROUP)
+        if status == "CREATING":
+            self.aws.wait_node_group(eksctl.NODE_GROUP)
+        elif status:
+            where = f"--cluster {self.aws.cluster_name} --region {self.aws.region}"
+            command = f"eksctl delete nodegroup {where} --name {eksctl.NODE_GROUP} --wait"
+            raise StepError(
+                f"the node group {eksctl.NODE_GROUP} is {status}: delete it with `{command}`, and try again"
+            )
+        else:
+            self._eksctl("create", "nodegroup")
 
     def _has_eks_add_ons(self) -> bool:
         return self.aws.eks_add_ons() >= set(eksctl.EKS_ADD_ONS)

@@ -95,6 +95,12 @@ class World:
         state = json.loads((self.stand_ins / "state.json").read_text())
         return [item for item in state["objects"] if item["kind"] == kind]
 
+    def add_object(self, item: Any) -> None:
+        """Put an object into the cluster."""
+        file = self.stand_ins / "state.json"
+        state = json.loads(file.read_text())
+        file.write_text(json.dumps(state | {"objects": [*state["objects"], item]}))
+
     def dies(self, point: str) -> None:
         """Let a program end at a point, as if the machine had."""
         (self.stand_ins / f"dies-{point}").touch()

@@ -184,6 +184,25 @@ def test_teardown_leaves_nothing_and_takes_claims_before_nodes_before_crossplane
     assert world.objects("NodeClaim") == []
 
 
+def test_a_rendered_file_that_is_not_what_the_configuration_says_is_told_first(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (world.repository / "clusters" / "test" / "rendered" / "left-over.yaml").write_text("{}\n")
+    commit(world.repository, "not rendered")
+    assert world.up() == 2
+    assert "run `make render`, and commit it" in capsys.readouterr().err
+
+
+def test_nodes_of_others_in_an_existing_cluster_stay(world: World) -> None:
+    assert world.up() == 0
+    world.configure(existing=True)
+    world.add_object({"kind": "NodePool", "metadata": {"name": "theirs"}})
+    world.add_object({"kind": "NodeClaim", "metadata": {"name": "x", "labels": {"karpenter.sh/nodepool": "theirs"}}})
+    run(Teardown(world.bootstrap()).steps()[:4], lambda _: None)
+    assert [item["metadata"]["name"] for item in world.objects("NodePool")] == ["theirs"]
+    assert [item["metadata"]["name"] for item in world.objects("NodeClaim")] == ["x"]
+
+
 def test_teardown_goes_on_wherever_it_was_interrupted_and_twice_is_once(world: World) -> None:
     assert world.up() == 0
     done = interrupted_after_each(lambda: Teardown(world.bootstrap()).steps())
