@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 UV := .cache/uv/bin/uv
-PATHS := agent api apps bootstrap client contract generator images tests tools webui
+PATHS := agent api apps bootstrap client contract generator images operations tests tools webui
 GROUPS := generator agent api client webui-tiny compositions local emulator scanner train uv
 
 # Each environment is a folder whose stamp is newer than the lock it was installed from.
@@ -44,6 +44,26 @@ teardown: $(DEV) ## Take CLUSTER away, from its claims to its VPC (YES=1, DRY_RU
 	@[ -n "$(CLUSTER)" ] || { echo "Say which cluster: make teardown CLUSTER=production"; exit 2; }
 	@exec .venv/bin/python -m bootstrap.eks down "$(CLUSTER)" $(if $(YES),--yes) $(if $(DRY_RUN),--dry-run) \
 	  $(if $(DELETE_PICTURES),--delete-pictures)
+
+.PHONY: models upload-model redrive dead-letters purge-dead-letters snapshot
+models: $(DEV) ## List what each runtime of CLUSTER can load, and what is missing
+	@exec .venv/bin/python -m operations models "$(CLUSTER)"
+
+upload-model: $(DEV) ## Bring FILE to CLUSTER's model bucket (KIND=Lora: another folder than Stable-diffusion)
+	@exec .venv/bin/python -m operations upload-model "$(CLUSTER)" "$(FILE)" $(if $(KIND),--kind "$(KIND)")
+
+dead-letters: $(DEV) ## List the jobs of RUNTIME in CLUSTER that failed for good, and why
+	@exec .venv/bin/python -m operations redrive "$(CLUSTER)" "$(RUNTIME)"
+
+redrive: $(DEV) ## Give the dead letters of RUNTIME in CLUSTER back to it
+	@exec .venv/bin/python -m operations redrive "$(CLUSTER)" "$(RUNTIME)" --action redrive
+
+purge-dead-letters: $(DEV) ## Delete the dead letters of RUNTIME in CLUSTER
+	@exec .venv/bin/python -m operations redrive "$(CLUSTER)" "$(RUNTIME)" --action purge
+
+snapshot: $(DEV) ## Make a snapshot with CLUSTER's images (IMAGES="a b", SIZE=100 GiB, ARCHITECTURE=arm64; WRITE=1: into its config)
+	@exec .venv/bin/python -m operations snapshot "$(CLUSTER)" $(foreach image,$(IMAGES),--image "$(image)") \
+	  $(if $(SIZE),--size $(SIZE)) $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE)) $(if $(WRITE),--write)
 
 .PHONY: lint
 lint: $(DEV) ## Check style

@@ -1,0 +1,1 @@
+"""What people do to a running service: bring models, make snapshots, look after failed jobs."""

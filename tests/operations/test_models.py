@@ -1,0 +1,118 @@
+"""People bring models to the bucket."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from generator.load import load
+from operations import models
+from operations.upload import UploadError, upload
+
+BUCKET, KEY = "models", "Stable-diffusion/a.safetensors"
+MIB = 1024**2
+PART = 5 * MIB
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        yield client
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(os.urandom(2 * PART + 17))
+    return file
+
+
+def parts_sent(s3: Any) -> list[int]:
+    sent: list[int] = []
+    s3.meta.events.register(
+        "before-parameter-build.s3.UploadPart", lambda params, **_: sent.append(params["PartNumber"])
+    )
+    return sent
+
+
+def test_a_model_arrives_whole_and_progress_adds_up(s3: Any, file: Path) -> None:
+    steps: list[int] = []
+    assert upload(s3, file, BUCKET, KEY, steps.append, PART)
+    assert s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == file.read_bytes()
+    assert sum(steps) == file.stat().st_size
+
+
+def test_a_model_that_is_there_is_not_sent_again(s3: Any, file: Path) -> None:
+    upload(s3, file, BUCKET, KEY, lambda _: None, PART)
+    sent = parts_sent(s3)
+    assert not upload(s3, file, BUCKET, KEY, lambda _: None, PART)
+    assert sent == []
+
+
+def test_an_interrupted_upload_goes_on_with_the_parts_that_are_missing(s3: Any, file: Path) -> None:
+    def interrupted(params: dict[str, Any], **_: Any) -> None:
+        if params["PartNumber"] == 3:
+            raise KeyboardInterrupt
+
+    event = "before-parameter-build.s3.UploadPart"
+    s3.meta.events.register(event, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        upload(s3, file, BUCKET, KEY, lambda _: None, PART)
+    s3.meta.events.unregister(event, interrupted)
+    sent = parts_sent(s3)
+    assert upload(s3, file, BUCKET, KEY, lambda _: None, PART)
+    assert 3 in sent
+    assert len(sent) < 3
+    assert s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == file.read_bytes()
+    assert not s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+
+
+def test_parts_of_another_file_are_replaced(s3: Any, file: Path) -> None:
+    begun = s3.create_multipart_upload(Bucket=BUCKET, Key=KEY, ChecksumAlgorithm="SHA256")
+    s3.upload_part(
+        Bucket=BUCKET,
+        Key=KEY,
+        UploadId=begun["UploadId"],
+        PartNumber=1,
+        Body=b"x" * PART,
+        ChecksumAlgorithm="SHA256",
+    )
+    upload(s3, file, BUCKET, KEY, lambda _: None, PART)
+    assert s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == file.read_bytes()
+
+
+def test_an_empty_file_is_refused(s3: Any, tmp_path: Path) -> None:
+    empty = tmp_path / "a.safetensors"
+    empty.touch()
+    with pytest.raises(UploadError, match="is empty: download it again"):
+        upload(s3, empty, BUCKET, KEY, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("Stable-diffusion", "a.safetensors", None),
+        ("lora", "a.safetensors", "write KIND=Lora"),
+        ("Checkpoints", "a.safetensors", "use one of CLIP"),
+        ("Lora", "a.zip", "has to end in one of .safetensors"),
+    ],
+)
+def test_what_no_runtime_would_look_for_is_refused(kind: str, name: str, told: str | None) -> None:
+    found = models.problem(kind, name)
+    assert (found is None) if told is None else (found and told in found)
+
+
+def test_a_runtime_whose_model_is_missing_is_named(repository: Path) -> None:
+    config = load((repository / "clusters/production/config.yaml").read_text(), "config.yaml").config
+    told = dict(line.split(": ", 1) for _, line in models.report(config, {KEY: 1}))
+    assert "sd_xl_turbo_1.0.safetensors is missing in Stable-diffusion/" in told["sdruntime"]
+    assert told["dynamic"] == "any of a.safetensors"
+    assert all(well for well, _ in models.report(config, {"Stable-diffusion/sd_xl_turbo_1.0.safetensors": 1}))
