@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -60,6 +61,7 @@ class World:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(yaml.safe_dump(config))
         rendered = build(load(file.read_text(), "config.yaml").config, "clusters/test", "clusters/test/config.yaml")
+        shutil.rmtree(file.parent / "rendered", ignore_errors=True)
         for path, text in rendered.items():
             (self.repository / path).parent.mkdir(parents=True, exist_ok=True)
             (self.repository / path).write_text(text)
