@@ -91,11 +91,8 @@ def _redrive(options: argparse.Namespace, config: Config, _file: Path) -> int:
     count = 0
     for count, letter in enumerate(actions[options.action](), start=1):  # noqa: B007 - printed below
         print(f"{letter.key or '(no job)'}  {letter.status}  {letter.reason}")
-    print(
-        {"list": f"{count} dead letters", "redrive": f"{count} looked after", "purge": f"{count} deleted"}[
-            options.action
-        ]
-    )
+    done = {"list": "dead letters", "redrive": "looked after", "purge": "deleted"}[options.action]
+    print(f"{count} {done}")
     return 0
 
 

@@ -1,14 +1,14 @@
 """A snapshot of Bottlerocket's data volume with images in it, so that a new node need not pull them.
 
-An instance is launched, pulls the images, and is stopped; its data volume becomes the snapshot. Whatever is made for that
-bears the tag `darkroom-snapshot`, and goes at the end, on an interruption, and when the next run finds it.
+An instance is launched, pulls the images, and is stopped; its data volume becomes the snapshot. Whatever is made for
+that bears the tag `darkroom-snapshot`, and goes at the end, on an interruption, and when the next run finds it.
 """
 
 import base64
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,9 +153,10 @@ class Snapshot:
         return any(one.get("PingStatus") == "Online" for one in found)
 
     def _pull(self, instance_id: str, image: str) -> None:
+        platform = PLATFORMS[self._request.architecture]
         pull = (
             "apiclient exec admin sheltie ctr --address /run/containerd/containerd.sock --namespace k8s.io images pull "
-            f"--label io.cri-containerd.image=managed --platform {PLATFORMS[self._request.architecture]} {shlex.quote(image)}"
+            f"--label io.cri-containerd.image=managed --platform {platform} {shlex.quote(image)}"
         )
         sent = self._ssm.send_command(
             InstanceIds=[instance_id],
@@ -234,10 +235,8 @@ class Snapshot:
             (self._iam.delete_role, role),
         ]
         for remove, what in removals:
-            try:
+            with suppress(self._iam.exceptions.NoSuchEntityException):
                 remove(**what)
-            except self._iam.exceptions.NoSuchEntityException:
-                pass
 
     def _policy(self, name: str) -> str:
         return f"arn:{self._request.partition}:iam::aws:policy/{name}"

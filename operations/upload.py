@@ -80,15 +80,17 @@ def _digests(file: Path, part_bytes: int) -> list[str]:
 
 
 def _joined(digests: list[str]) -> str:
-    """Return S3's checksum of an object of parts: that of the parts' checksums, and how many there are."""
+    """Return S3's checksum of an object of parts: that of the parts' checksums."""
     joined = hashlib.sha256(b"".join(map(base64.b64decode, digests))).digest()
-    return f"{base64.b64encode(joined).decode()}-{len(digests)}"
+    return base64.b64encode(joined).decode()
 
 
 def _checksum(s3: Any, bucket: str, key: str) -> str | None:
     """Return the checksum of the object that is there, if one is."""
     try:
-        return str(s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED").get("ChecksumSHA256"))
+        found = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED").get("ChecksumSHA256", "")
+        # S3 appends how many parts there are.
+        return str(found.partition("-")[0])
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
             return None

@@ -25,7 +25,24 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
         client.create_bucket(Bucket=BUCKET)
+        _list_checksums(client)
         yield client
+
+
+def _list_checksums(client: Any) -> None:
+    """Have ListParts tell the parts' checksums, as S3 does; moto leaves them out."""
+    known: dict[int, str] = {}
+
+    def learn(params: dict[str, Any], **_: Any) -> None:
+        if "ChecksumSHA256" in params:
+            known[params["PartNumber"]] = params["ChecksumSHA256"]
+
+    def tell(parsed: dict[str, Any], **_: Any) -> None:
+        for part in parsed.get("Parts", []):
+            part["ChecksumSHA256"] = known.get(part["PartNumber"], "")
+
+    client.meta.events.register_last("before-parameter-build.s3.UploadPart", learn)
+    client.meta.events.register("after-call.s3.ListParts", tell)
 
 
 @pytest.fixture
