@@ -45,11 +45,8 @@ class Exemption:
 
     def covers(self, finding: Finding) -> bool:
         """Return whether `finding` is meant."""
-        return (self.by, self.check, self.subject) == (
-            finding.by,
-            finding.check,
-            finding.subject,
-        ) and self.where in finding.where
+        same = (self.by, self.check, self.subject) == (finding.by, finding.check, finding.subject)
+        return same and self.where in finding.where and self.text in finding.text
 
 
 def exemptions(by: str) -> list[Exemption]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,17 @@ def test_a_policy_that_allows_too_much_is_found(check: str, change: Manifest) ->
 
 def test_an_exception_that_nothing_is_found_for_must_go() -> None:
     finding = Finding("rules", "resources", "Deployment", "Deployment sd (a test)", "no limit")
-    exemption = Exemption("rules", "resources", "Deployment", "it is small", where="a test")
+    exemption = Exemption("rules", "resources", "Deployment", "it is small", where="a test", text="no limit")
     assert judge([finding], [exemption]) == ""
     assert judge([finding], []) == "resources: Deployment: Deployment sd (a test): no limit"
     assert "nothing is found any more for resources on Deployment a test" in judge([], [exemption])
+
+
+@pytest.mark.parametrize("part", ["by", "check", "subject", "where", "text"])
+def test_an_exception_is_for_what_it_names_and_nothing_else(part: str) -> None:
+    finding = Finding("rules", "resources", "Deployment", "Deployment sd (a test)", "no limit")
+    exemption = Exemption("rules", "resources", "Deployment", "it is small", where="a test", text="no limit")
+    assert "no limit" in judge([finding], [replace(exemption, **{part: "other"})])
 
 
 @pytest.fixture(params=sorted(path.parent for path in ROOT.glob("clusters/*/config.yaml")), ids=lambda path: path.name)
