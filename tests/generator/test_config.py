@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from generator.build import build
@@ -94,7 +94,11 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 FULL = yaml.safe_load((FIXTURES / "valid" / "head-file-with-every-value.yaml").read_text())
 
 
+VARIABLES = ("modelsRuntime", 0, "extraValues", "runtime", "queueAgent", "extraEnv")
+
+
 @settings(deadline=None, max_examples=50)
+@example(place=VARIABLES, nonsense=[{}])
 @given(
     place=st.sampled_from(list(places(FULL))),
     nonsense=st.sampled_from([None, [], {}, "", "x", 0, -1, True, 1.5, {"a": 1}, {1: 2}, [None], [[]], [{}]]),
