@@ -45,8 +45,10 @@ def test_a_job_that_failed_for_good_is_listed_with_its_reason_and_drawn_once_it_
 
 
 def test_an_interrupted_redrive_loses_no_job(
-    stage: Stage, letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
-) -> None:  # noqa: F811
+    stage: Stage,  # noqa: F811
+    letters: DeadLetters,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stage.sqs.send_message(QueueUrl=stage.dead_letters_url, MessageBody=job())
 
     def interrupted(**_: object) -> None:
