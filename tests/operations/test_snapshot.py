@@ -1,0 +1,115 @@
+"""A snapshot is made with the runtimes' images; whatever happens, nothing else is left."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from operations.snapshot import TAG, Request, Snapshot, SnapshotError
+
+REGION = "us-east-1"
+IMAGE = "public.ecr.aws/docker/library/busybox:1.37"
+PARAMETER = "/aws/service/bottlerocket/aws-k8s-1.35/x86_64/latest/image_id"
+Make = Callable[..., Snapshot]
+
+
+class Ssm:
+    """Systems Manager: moto has neither the AMI of this version nor instances that answer."""
+
+    def __init__(self, image_id: str) -> None:
+        self.image_id = image_id
+        self.status = "Success"
+        self.commands: list[str] = []
+        self.interrupted = False
+        self.exceptions = boto3.client("ssm", region_name=REGION).exceptions
+
+    def get_parameter(self, Name: str) -> Any:  # noqa: N803 - boto3's name
+        assert Name == PARAMETER
+        return {"Parameter": {"Value": self.image_id}}
+
+    def describe_instance_information(self, **_: Any) -> Any:
+        return {"InstanceInformationList": [{"PingStatus": "Online"}]}
+
+    def send_command(self, **asked: Any) -> Any:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.commands += asked["Parameters"]["commands"]
+        return {"Command": {"CommandId": "c"}}
+
+    def get_command_invocation(self, **_: Any) -> Any:
+        return {"Status": self.status, "StandardErrorContent": "not found"}
+
+
+@pytest.fixture
+def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ssm]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+        ec2 = boto3.client("ec2", region_name=REGION)
+        yield Ssm(ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"])
+
+
+@pytest.fixture
+def make(ssm: Ssm) -> Make:
+    ec2 = boto3.client("ec2", region_name=REGION)
+    subnet_id = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    request = Request("darkroom", "aws", "1.35", (IMAGE,), subnet_id, tags={"team": "a"})
+
+    def client(service: str) -> Any:
+        return ssm if service == "ssm" else boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
+
+    return lambda: Snapshot(client, request, lambda _: None, poll_s=0.01, patience_s=10)
+
+
+def left() -> tuple[list[str], list[str], list[str]]:
+    """Return what a run left: live instances, roles, snapshots."""
+    ec2, iam = boto3.client("ec2", region_name=REGION), boto3.client("iam", region_name=REGION)
+    instances = [one for group in ec2.describe_instances()["Reservations"] for one in group["Instances"]]
+    snapshots = ec2.describe_snapshots(Filters=[{"Name": f"tag:{TAG}", "Values": ["darkroom"]}])["Snapshots"]
+    return (
+        [one["InstanceId"] for one in instances if one["State"]["Name"] != "terminated"],
+        [role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"] == "darkroom-snapshot"],
+        [snapshot["SnapshotId"] for snapshot in snapshots],
+    )
+
+
+def test_the_images_are_pulled_and_only_the_snapshot_is_left(ssm: Ssm, make: Make) -> None:
+    snapshot_id = make().make()
+    assert [IMAGE in command and "--platform linux/amd64" in command for command in ssm.commands] == [True]
+    assert left() == ([], [], [snapshot_id])
+
+
+def test_a_second_run_keeps_the_first_snapshot(make: Make) -> None:
+    first, second = make().make(), make().make()
+    assert first != second
+    assert left()[2] == [first, second]
+
+
+def test_an_interrupted_run_leaves_nothing(ssm: Ssm, make: Make) -> None:
+    ssm.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        make().make()
+    assert left() == ([], [], [])
+
+
+def test_what_a_killed_run_left_goes_with_the_next(ssm: Ssm, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    ssm.interrupted = True
+    with monkeypatch.context() as killed:
+        killed.setattr(Snapshot, "_clean", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            make().make()
+    assert left()[:2] != ([], [])
+    ssm.interrupted = False
+    assert left()[0]
+    assert make().make() in left()[2]
+    assert left()[:2] == ([], [])
+
+
+def test_an_image_that_cannot_be_pulled_is_named(ssm: Ssm, make: Make) -> None:
+    ssm.status = "Failed"
+    with pytest.raises(SnapshotError, match=r"busybox:1\.37 could not be pulled \(Failed\): not found"):
+        make().make()
+    assert left() == ([], [], [])
