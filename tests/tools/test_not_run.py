@@ -20,7 +20,9 @@ def outcome(folder: Path, repository: Path, *arguments: str, **environ: str) -> 
     (folder / "test_two.py").write_text(TESTS)
     kept = {name: value for name, value in os.environ.items() if name not in {"REQUIRE_ALL", "PYTEST_ADDOPTS"}}
     kept = {name: value for name, value in kept.items() if not name.startswith("PYTEST_XDIST")}
-    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    # The other plugins take seconds to start.
+    kept["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    command = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "tests.conftest", "-p", "no:cacheprovider"]
     command += ["--rootdir", str(folder), *arguments, str(folder)]
     return subprocess.run(command, cwd=repository, env=kept | environ, capture_output=True, text=True, check=False)
 
