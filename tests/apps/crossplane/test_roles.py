@@ -111,6 +111,7 @@ def test_the_deliverer_of_webhooks_may_read_ends_and_sign(action: str, resource:
     ("action", "resource", "allowed"),
     [
         ("sqs:ReceiveMessage", "arn:aws:sqs:us-west-2:123456789012:sdoneks_sdruntime", True),
+        ("sqs:ChangeMessageVisibility", "arn:aws:sqs:us-west-2:123456789012:sdoneks_sdruntime", True),
         ("sqs:DeleteMessage", "arn:aws:sqs:us-west-2:123456789012:sdoneks_dynamic", False),
         ("sns:Publish", "arn:aws:sns:us-west-2:123456789012:sdoneks-output", True),
         ("sns:Publish", "arn:aws:sns:us-west-2:123456789012:sdoneks-input", False),
