@@ -27,7 +27,8 @@ EMULATOR, API, WEBHOOKS = "emulator", "api", "webhooks"
 USUAL_PORTS = {EMULATOR: 4566, API: 8000, "webui": 8080, "agent": 9090}
 # Somebody else may take a port between our look at it and a program's use of it.
 STARTS = 3
-RUNTIMES_REFRESH_SECONDS = 1
+# A look at the routing table costs nothing here, and what was just told to be there is asked for at once.
+RUNTIMES_REFRESH_SECONDS = 0
 
 
 @dataclass(frozen=True)
