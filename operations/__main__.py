@@ -31,10 +31,12 @@ OPTIONS = Options(max_pool_connections=THREADS, retries={"mode": "adaptive", "ma
 def main(arguments: Sequence[str] | None = None, clusters: Path = ROOT / "clusters") -> int:
     """Do what the arguments say, and return the exit status."""
     options = _parser().parse_args(arguments)
+    file = clusters / options.cluster / "config.yaml"
+    if not options.cluster or not file.is_file():
+        return _complain(2, f"CLUSTER: there is no {file}: name one, such as CLUSTER=production")
     # SIGTERM cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        file = clusters / options.cluster / "config.yaml"
         config = load(file.read_text(), str(file)).config
         done: int = options.do(options, config, file)
     except ConfigError as error:
@@ -98,7 +100,7 @@ def _redrive(options: argparse.Namespace, config: Config, _file: Path) -> int:
 
 def _snapshot(options: argparse.Namespace, config: Config, file: Path) -> int:
     images = options.image or _images(config)
-    if options.write and "snapshotID:" not in file.read_text():
+    if options.write and written(file.read_text(), "") is None:
         raise ValueError(f"{file} has no `snapshotID:` that could be written: add `snapshotID: ''` below `dataVolume`")
     subnets = _client(config, "ec2").describe_subnets(
         Filters=[{"Name": f"tag:{names.DISCOVERY_TAG}", "Values": [config.cluster_name]}]
@@ -118,12 +120,22 @@ def _snapshot(options: argparse.Namespace, config: Config, file: Path) -> int:
         dict(config.cluster.tags),
     )
     made = Snapshot(lambda service: _client(config, service), request, print).make()
-    if options.write:
-        file.write_text(re.sub(r"(?m)^(\s*snapshotID:)[^#\n]*?(\s*#.*)?$", rf"\1 {made}\2", file.read_text()))
+    if options.write and (text := written(file.read_text(), made)):
+        file.write_text(text)
         print(f"{file} names {made}: run `make render`, and commit")
     else:
         print(f"{made}: name it in config.yaml, at extraValues.karpenter.nodeTemplate.dataVolume.snapshotID")
     return 0
+
+
+def written(text: str, snapshot_id: str) -> str | None:
+    """Return the text of a config.yaml with the id in each `snapshotID:` below `dataVolume:`; None if there is none."""
+    found, count = re.subn(
+        r"(?m)^( *)dataVolume:(.*\n(?:\1 +.*\n)*?\1 +snapshotID:)[^#\n]*?( *#.*)?$",
+        rf"\1dataVolume:\2 {snapshot_id}\3",
+        text,
+    )
+    return found if count else None
 
 
 def _images(config: Config) -> list[str]:

@@ -11,6 +11,7 @@ from moto import mock_aws
 
 from generator.load import load
 from operations import models
+from operations.__main__ import main
 from operations.upload import UploadError, upload
 
 BUCKET, KEY = "models", "Stable-diffusion/a.safetensors"
@@ -133,3 +134,35 @@ def test_a_runtime_whose_model_is_missing_is_named(repository: Path) -> None:
     assert "sd_xl_turbo_1.0.safetensors is missing in Stable-diffusion/" in told["sdruntime"]
     assert told["dynamic"] == "any of a.safetensors"
     assert all(well for well, _ in models.report(config, {"Stable-diffusion/sd_xl_turbo_1.0.safetensors": 1}))
+
+
+def test_the_command_brings_the_model_that_its_cluster_lacks(
+    s3: Any, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    s3.create_bucket(
+        Bucket="darkroom-models-123456789012", CreateBucketConfiguration={"LocationConstraint": "us-west-2"}
+    )
+    model = tmp_path / "sd_xl_turbo_1.0.safetensors"
+    model.write_bytes(b"weights")
+    clusters = repository / "clusters"
+    assert main(["models", "production"], clusters) == 1
+    assert "is missing" in capsys.readouterr().out
+    assert main(["upload-model", "production", str(model)], clusters) == 0
+    assert main(["models", "production"], clusters) == 0
+    assert main(["upload-model", "production", str(model)], clusters) == 0
+    assert "was there already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["models", "nowhere"], "clusters/nowhere/config.yaml"),
+        (["upload-model", "production", "a.zip"], "no runtime loads 'a.zip'"),
+        (["redrive", "production", "sdruntim"], "is none of this cluster's: comfy, dynamic, sdruntime"),
+    ],
+)
+def test_what_makes_no_sense_is_explained(
+    repository: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert main(arguments, repository / "clusters") == 2
+    assert told in capsys.readouterr().err

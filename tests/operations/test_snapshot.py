@@ -7,6 +7,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from operations.__main__ import written
 from operations.snapshot import TAG, Request, Snapshot, SnapshotError
 
 REGION = "us-east-1"
@@ -113,3 +114,10 @@ def test_an_image_that_cannot_be_pulled_is_named(ssm: Ssm, make: Make) -> None:
     with pytest.raises(SnapshotError, match=r"busybox:1\.37 could not be pulled \(Failed\): not found"):
         make().make()
     assert left() == ([], [], [])
+
+
+def test_the_id_is_written_below_data_volume_alone() -> None:
+    system = "nodeTemplate:\n  osVolume:\n    snapshotID: ''\n"
+    data = "  dataVolume:\n    volumeSize: 100Gi\n    snapshotID: {} # images\n"
+    assert written(system + data.format("''"), "snap-1") == system + data.format("snap-1")
+    assert written(system, "snap-1") is None
