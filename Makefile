@@ -61,7 +61,7 @@ redrive: $(DEV) ## Give the dead letters of RUNTIME in CLUSTER back to it
 purge-dead-letters: $(DEV) ## Delete the dead letters of RUNTIME in CLUSTER
 	@exec .venv/bin/python -m operations redrive "$(CLUSTER)" "$(RUNTIME)" --action purge
 
-snapshot: $(DEV) ## Make a snapshot with CLUSTER's images (IMAGES="a b", SIZE=100 GiB, ARCHITECTURE=arm64; WRITE=1: into its config)
+snapshot: $(DEV) ## Make a snapshot with CLUSTER's images (IMAGES="a b", SIZE=80 GiB, ARCHITECTURE=arm64; WRITE=1: into its config)
 	@exec .venv/bin/python -m operations snapshot "$(CLUSTER)" $(foreach image,$(IMAGES),--image "$(image)") \
 	  $(if $(SIZE),--size $(SIZE)) $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE)) $(if $(WRITE),--write)
 

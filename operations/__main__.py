@@ -14,11 +14,12 @@ from typing import Any
 import boto3
 from botocore.config import Config as Options
 from botocore.exceptions import BotoCoreError, ClientError
+from kubernetes.utils.quantity import parse_quantity
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from generator import names
 from generator.load import ConfigError, load
-from generator.model import Config
+from generator.model import Config, Runtime
 from operations import models
 from operations.dead_letters import DeadLetters
 from operations.snapshot import Request, Snapshot, SnapshotError
@@ -62,7 +63,7 @@ def _models(_options: argparse.Namespace, config: Config, _file: Path) -> int:
 
 def _upload(options: argparse.Namespace, config: Config, _file: Path) -> int:
     model = Path(options.file)
-    if wrong := models.problem(options.kind, model.name):
+    if wrong := models.problem(config, options.kind, model.name):
         raise ValueError(wrong)
     key, bucket = f"{options.kind}/{model.name}", _model_bucket(config)
     columns = TextColumn(model.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
@@ -115,7 +116,7 @@ def _snapshot(options: argparse.Namespace, config: Config, file: Path) -> int:
         config.cluster.eks.version,
         tuple(images),
         subnets[0]["SubnetId"],
-        options.size,
+        options.size or min(_gibibytes(runtime) for runtime in config.runtimes.values()),
         options.architecture,
         dict(config.cluster.tags),
     )
@@ -152,6 +153,11 @@ def _images(config: Config) -> list[str]:
     return sorted(found)
 
 
+def _gibibytes(runtime: Runtime) -> int:
+    size = runtime.extra_values.karpenter.node_template.data_volume.volume_size
+    return int(parse_quantity(size) / 1024**3)  # type: ignore[no-untyped-call]
+
+
 def _client(config: Config, service: str) -> Any:
     return boto3.client(service, region_name=config.cluster.region, config=OPTIONS)  # type: ignore[call-overload]
 
@@ -186,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     failed.add_argument("--action", choices=("list", "redrive", "purge"), default="list")
     snapshot = command("snapshot", _snapshot, "make a snapshot with the runtimes' images in it")
     snapshot.add_argument("--image", action="append", help="in the place of the runtimes' images")
-    snapshot.add_argument("--size", type=int, default=100, help="GiB")
+    snapshot.add_argument("--size", type=int, help="GiB; as large as the smallest data volume if not given")
     snapshot.add_argument("--architecture", choices=("x86_64", "arm64"), default="x86_64")
     snapshot.add_argument("--write", action="store_true", help="write its id into config.yaml")
     return parser

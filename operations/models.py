@@ -5,33 +5,59 @@ from typing import Any
 
 from generator.model import Config
 
-# The folders that the guidance documents for its bucket; the web UI and ComfyUI look into these.
-FOLDERS = (
-    "CLIP",
-    "Codeformer",
-    "ControlNet",
-    "ESRGAN",
-    "GFPGAN",
-    "LDSR",
-    "Lora",
-    "RealESRGAN",
-    "ScuNET",
-    "Stable-diffusion",
-    "SwinIR",
-    "VAE",
-    "VAE-approx",
-    "embeddings",
-    "hypernetworks",
-)
+# Where inference servers look, by the type of the runtime: for the web UI the folders that the guidance documents, for
+# ComfyUI those of its folder_paths.py.
+FOLDERS = {
+    "sdwebui": (
+        "CLIP",
+        "Codeformer",
+        "ControlNet",
+        "ESRGAN",
+        "GFPGAN",
+        "LDSR",
+        "Lora",
+        "RealESRGAN",
+        "ScuNET",
+        "Stable-diffusion",
+        "SwinIR",
+        "VAE",
+        "VAE-approx",
+        "embeddings",
+        "hypernetworks",
+    ),
+    "comfyui": (
+        "audio_encoders",
+        "checkpoints",
+        "clip",
+        "clip_vision",
+        "controlnet",
+        "diffusers",
+        "diffusion_models",
+        "embeddings",
+        "gligen",
+        "hypernetworks",
+        "loras",
+        "model_patches",
+        "photomaker",
+        "style_models",
+        "text_encoders",
+        "unet",
+        "upscale_models",
+        "vae",
+        "vae_approx",
+    ),
+}
 CHECKPOINTS = "Stable-diffusion"
 EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 
 
-def problem(kind: str, name: str) -> str | None:
+def problem(config: Config, kind: str, name: str) -> str | None:
     """Return why no runtime would find the file `name` in the folder `kind`, and how to mend it; None if one would."""
-    if kind not in FOLDERS:
-        near = next((folder for folder in FOLDERS if folder.lower() == kind.lower()), None)
-        mend = f"write KIND={near}" if near else f"use one of {', '.join(FOLDERS)}"
+    types = {runtime.type for runtime in config.runtimes.values()}
+    folders = sorted({folder for type_ in types for folder in FOLDERS.get(type_, ())})
+    if kind not in folders:
+        near = next((folder for folder in folders if folder.lower() == kind.lower()), None)
+        mend = f"write KIND={near}" if near else f"use one of {', '.join(folders)}"
         return f"KIND: no runtime looks into the folder {kind!r}: {mend}"
     if not name.endswith(EXTENSIONS):
         return f"FILE: no runtime loads {name!r}: its name has to end in one of {', '.join(EXTENSIONS)}"

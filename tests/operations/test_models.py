@@ -119,12 +119,14 @@ def test_an_empty_file_is_refused(s3: Any, tmp_path: Path) -> None:
     [
         ("Stable-diffusion", "a.safetensors", None),
         ("lora", "a.safetensors", "write KIND=Lora"),
-        ("Checkpoints", "a.safetensors", "use one of CLIP"),
+        ("loras", "a.safetensors", None),
+        ("Checkpoint", "a.safetensors", "use one of CLIP"),
         ("Lora", "a.zip", "has to end in one of .safetensors"),
     ],
 )
-def test_what_no_runtime_would_look_for_is_refused(kind: str, name: str, told: str | None) -> None:
-    found = models.problem(kind, name)
+def test_what_no_runtime_would_look_for_is_refused(repository: Path, kind: str, name: str, told: str | None) -> None:
+    config = load((repository / "clusters/production/config.yaml").read_text(), "config.yaml").config
+    found = models.problem(config, kind, name)
     assert (found is None) if told is None else (found and told in found)
 
 
