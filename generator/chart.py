@@ -40,6 +40,9 @@ makes: pods wait until it is there. Further settings of the agent (`agent/README
 A pod that has to go gets `drainSeconds` for the job that runs, `finishSeconds` to store what is done, and a minute for
 giving back the rest; its `terminationGracePeriodSeconds` is the sum.
 
+The Deployment says nothing of replicas, which are KEDA's. So a new runtime starts with one pod, until KEDA has looked at its
+empty queue; a node that was launched for it goes with it.
+
 ## Values
 """
 
