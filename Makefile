@@ -101,6 +101,16 @@ fix: $(DEV) ## Mend style where it can be done mechanically (changes files)
 bench: $(DEV) $(EMULATOR) ## Measure speed
 	.venv/bin/python -m pytest -m bench -s tests
 
+.PHONY: e2e
+e2e: $(DEV) $(EMULATOR) ## Have the real control plane reconcile this repository (as root, on Debian; builds it once)
+	.venv/bin/python -m pytest -m e2e -s tests/e2e
+
+.PHONY: cluster cluster-down
+cluster: $(DEV) $(EMULATOR) ## Bring a cluster of one node up on this machine, to look around in (as root, on Debian)
+	@.venv/bin/python -m tests.e2e.cluster up
+cluster-down: $(DEV) ## Take it down
+	@.venv/bin/python -m tests.e2e.cluster down
+
 .PHONY: chart
 chart: $(DEV) ## Package runtimes/chart into .cache/charts
 	@helm=$$(.venv/bin/python -m tools helm) && rm -rf .cache/charts && "$$helm" package runtimes/chart --destination .cache/charts

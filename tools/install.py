@@ -26,11 +26,13 @@ class Tool:
         name: Its name, as a command.
         stamps: The Go variables that its authors' release builds set, as `variable=value`; `{version}` is its version.
         version_arguments: What makes it print its version. A tool without is never looked for on PATH.
+        of: The module whose version is its version, where its main function is our own.
     """
 
     name: str
     stamps: tuple[str, ...] = ()
     version_arguments: tuple[str, ...] = ()
+    of: str = ""
 
     @property
     def module(self) -> Path:
@@ -47,7 +49,8 @@ class Tool:
     def version(self) -> str:
         """The version that its go.mod requires, such as `v3.22.0`."""
         required = re.findall(r"^(?:require |\t)(\S+) (v\S+)", (self.module / "go.mod").read_text(), re.MULTILINE)
-        return next(str(version) for path, version in required if f"{self.package}/".startswith(f"{path}/"))
+        package = self.of or self.package
+        return next(str(version) for path, version in required if f"{package}/".startswith(f"{path}/"))
 
     @property
     def flags(self) -> list[str]:
@@ -81,6 +84,20 @@ TOOLS = {
     )
 }
 
+# What `make e2e` runs beside those: the control plane, built of the same modules as its authors' releases.
+CONTROL_PLANE = {
+    tool.name: tool
+    for tool in (
+        Tool("crane"),
+        Tool("k8s", ("k8s.io/component-base/version.gitVersion={version}",), of="k8s.io/kubernetes"),
+        Tool("coredns", of="github.com/coredns/coredns"),
+        Tool("crossplane-core", ("github.com/crossplane/crossplane/v2/internal/version.version={version}",)),
+        Tool("argocd", ("github.com/argoproj/argo-cd/v3/common.version={version}",)),
+        Tool("keda-operator", ("github.com/kedacore/keda/v2/version.Version={version}",)),
+        Tool("keda-adapter", ("github.com/kedacore/keda/v2/version.Version={version}",)),
+    )
+}
+
 
 def install(name: str) -> Path:
     """Return the path of the tool called `name`, at its pinned version.
@@ -88,13 +105,13 @@ def install(name: str) -> Path:
     Raises:
         GoError: It is neither on PATH nor in the cache, and cannot be built.
     """
-    tool = TOOLS[name]
+    tool = (TOOLS | CONTROL_PLANE)[name]
     return find(name) or _build(tool)
 
 
 def find(name: str) -> Path | None:
     """Return the path of the tool called `name` at its pinned version, or None when it must be built first."""
-    tool = TOOLS[name]
+    tool = (TOOLS | CONTROL_PLANE)[name]
     built = _target(tool)
     return _on_path(tool) or (built if built.exists() else None)
 

@@ -1,0 +1,151 @@
+"""What runs in the cluster before git says anything: DNS, Argo CD and Crossplane, each as pods of its own release."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.e2e.cluster.components import PAUSE, ROOT
+from tests.e2e.cluster.images import Image, push
+from tests.e2e.cluster.places import KUBECONFIG, STATE
+from tools.install import CONTROL_PLANE, install
+from tools.modules import download
+
+DNS_IMAGE = "darkroom/coredns:1"
+BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
+READY_SECONDS = 180
+
+
+class PlatformError(Exception):
+    """Something cannot be installed into the cluster; the text is what kubectl or helm said."""
+
+
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
+    """Run kubectl as the cluster's administrator and return what it prints.
+
+    Raises:
+        PlatformError: It failed.
+    """
+    return _run([str(install("k8s")), "kubectl", f"--kubeconfig={KUBECONFIG}", *arguments], stdin)
+
+
+def install_dns() -> None:
+    """Let pods start and find services by their names."""
+    if not BUSYBOX.exists():
+        raise PlatformError("busybox is not installed. On Debian: apt-get install busybox-static")
+    push(
+        Image(
+            PAUSE.removeprefix("docker.io/"),
+            {"bin/busybox": BUSYBOX},
+            {"Entrypoint": ["/bin/busybox", "sleep", "2147483647"]},
+        )
+    )
+    push(Image(DNS_IMAGE, {"bin/coredns": install("coredns")}, {"Entrypoint": ["/bin/coredns"]}))
+    kubectl("apply", "--filename", str(Path(__file__).with_name("coredns.yaml")))
+    wait_for_deployments("kube-system")
+
+
+def install_argocd() -> None:
+    """Install Argo CD's own manifests, as they are."""
+    module, version = download("github.com/argoproj/argo-cd/v3"), CONTROL_PLANE["argocd"].version
+    names = ("argocd", *(f"argocd-{part}" for part in PARTS))
+    base = debian()
+    push(
+        Image(
+            f"argoproj/argocd:{version}",
+            {
+                "usr/local/bin/argocd": install("argocd"),
+                "usr/local/bin/helm": install("helm"),
+                "usr/local/bin/entrypoint.sh": module / "entrypoint.sh",
+                "usr/local/bin/git-verify-wrapper.sh": module / "hack" / "git-verify-wrapper.sh",
+                "usr/local/bin/gpg-wrapper.sh": module / "hack" / "gpg-wrapper.sh",
+            },
+            {"User": "999", "WorkingDir": "/home", "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp"]},
+            links={f"usr/local/bin/{name}": "argocd" for name in names[1:]},
+            root=base,
+        )
+    )
+    manifests = (module / "manifests" / "core-install.yaml").read_text()
+    redis = next(line.split()[-1] for line in manifests.splitlines() if "/redis:" in line)
+    push(
+        Image(
+            redis.partition("/")[2],
+            {},
+            {
+                "Entrypoint": ["/usr/bin/redis-server", "--protected-mode", "no"],
+                "Env": ["PATH=/usr/bin:/bin"],
+                "User": "999",
+            },
+            root=base,
+        )
+    )
+    kubectl("create", "namespace", "argocd")
+    kubectl("apply", "--server-side", "--namespace=argocd", "--filename=-", stdin=manifests)
+    wait_for_deployments("argocd")
+
+
+def install_crossplane() -> None:
+    """Install the chart of Crossplane's release with the values of `apps/crossplane`."""
+    module, version = download("github.com/crossplane/crossplane/v2"), CONTROL_PLANE["crossplane-core"].version
+    crds = {f"crds/{path.name}": path for path in (module / "cluster" / "crds").glob("*.yaml")}
+    webhooks = module / "cluster" / "webhookconfigurations"
+    push(
+        Image(
+            f"crossplane/crossplane:{version}",
+            {"bin/crossplane": install("crossplane-core")}
+            | crds
+            | {f"webhookconfigurations/{path.name}": path for path in webhooks.glob("*.yaml")},
+            {"Entrypoint": ["/bin/crossplane"], "User": "65532"},
+        )
+    )
+    values = ROOT / "apps" / "crossplane" / "values.yaml"
+    chart = module / "cluster" / "charts" / "crossplane"
+    _run(
+        [
+            *(str(install("helm")), "install", "crossplane", str(chart), f"--kubeconfig={KUBECONFIG}"),
+            *("--namespace=crossplane-system", "--create-namespace", f"--values={values}"),
+            *(f"--set=image.tag={version}", "--wait", f"--timeout={READY_SECONDS}s"),
+        ]
+    )
+
+
+def debian() -> Path:
+    """Return a root file system with what Argo CD's image has beside Argo CD, made once for this machine."""
+    root = STATE / "images" / "debian"
+    if not root.exists():
+        if not shutil.which("debootstrap"):
+            raise PlatformError("debootstrap is not installed. On Debian: apt-get install debootstrap")
+        unfinished = root.with_name(".debian")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        packages = "git,gnupg,tini,redis-server,ca-certificates,python3,python3-venv"
+        _run(["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(unfinished)])
+        unfinished.rename(root)
+    return root
+
+
+def wait_for_deployments(namespace: str) -> None:
+    """Wait until every Deployment of a namespace is available.
+
+    Raises:
+        PlatformError: One is not, in time.
+    """
+    kubectl("wait", "deployment", "--all", f"--namespace={namespace}", "--for=condition=Available", "--timeout=180s")
+
+
+PARTS = (
+    "application-controller",
+    "applicationset-controller",
+    "cmp-server",
+    "commit-server",
+    "dex",
+    "k8s-auth",
+    "notifications",
+    "repo-server",
+    "server",
+)
+
+
+def _run(command: list[str], stdin: str | None = None) -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PlatformError(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}")
+    return done.stdout
