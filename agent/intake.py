@@ -33,14 +33,13 @@ class Intake:
         self._keeper = keeper
         self._grace_s = grace_s
 
-    def prepare(self, work: Work) -> None:
-        """Set the job in the message, and its request, or its result if it has ended before.
+    def read(self, work: Work) -> None:
+        """Set the job in the message, and its result if it has ended before.
 
         Raises:
-            PermanentError, TransientError: The job cannot be done, or not now, or it is too late for it.
-            CancelledError: Somebody does not want it any more.
+            PermanentError: There is no job in the message.
             PostponedError: This agent works on the same job already.
-            RuntimeLostError: The inference server is gone.
+            TransientError: AWS did not answer.
         """
         try:
             job = decode(work.lease.delivery.body, self._runtime, work.lease.delivery.message_id)
@@ -51,8 +50,18 @@ class Intake:
             raise PostponedError("duplicate", "this agent has the job already, from another delivery")
         try:
             work.result = self._store.result(job.key)
-            if work.result:
-                return
+        except (BotoCoreError, ClientError) as error:
+            raise _unavailable(error) from error
+
+    def prepare(self, work: Work, job: Job) -> None:
+        """Set the request for the job that was read.
+
+        Raises:
+            PermanentError, TransientError: The job cannot be done, or not now, or it is too late for it.
+            CancelledError: Somebody does not want it any more.
+            RuntimeLostError: The inference server is gone.
+        """
+        try:
             if self._store.is_cancelled(job.key):
                 raise CancelledError
             self._time(work, job)
@@ -62,7 +71,7 @@ class Intake:
             work.request = self._adapter.prepare(job, self._content(job), self._inputs.fetch)
             work.timings["fetch"] = time.monotonic() - began
         except (BotoCoreError, ClientError) as error:
-            raise TransientError("aws-unavailable", f"AWS did not answer: {error}") from error
+            raise _unavailable(error) from error
 
     def _time(self, work: Work, job: Job) -> None:
         """Note until when the job may be started and has to be done; raise if that is over."""
@@ -91,6 +100,10 @@ class Intake:
         if problem := unsound(content):
             raise PermanentError("invalid-job", f"the content at {job.content_ref} {problem}")
         return content
+
+
+def _unavailable(error: Exception) -> TransientError:
+    return TransientError("aws-unavailable", f"AWS did not answer: {error}")
 
 
 def waited_s(work: Work) -> float:

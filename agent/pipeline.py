@@ -173,17 +173,20 @@ class Pipeline:
             self._give_back(work, DrainedError())
             return False
         try:
+            self.intake.read(work)
+            work.error = self.verdicts.exhausted(work)
+            if work.result or work.error:
+                self._hand_on(work)
+                return False
             if not self.server.serving.is_set():
                 raise RuntimeLostError("runtime-lost", "the inference server is gone")
-            self.intake.prepare(work)
+            assert work.job  # noqa: S101 - or `read` would have raised
+            self.intake.prepare(work, work.job)
         except Exception as error:  # noqa: BLE001 - a message must not end the agent
             reason = verdict.told(error, work)
             if isinstance(reason, RuntimeLostError):
                 self.server.lose(reason)
             self._settle(work, reason)
-            return False
-        if work.result:
-            self._hand_on(work)
             return False
         self.watch.prepared(work)
         self.shelf.put(work)

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
         10, ge=0, le=20, description="Length of a long poll, and so the time an idle agent may need to stop."
     )
     max_receive_count: int = Field(
-        0, ge=0, description="`maxReceiveCount` of the queue: the last attempt leaves a result. 0: unknown."
+        0, ge=0, description="How many times a job is tried: the last attempt leaves a result. 0: not known."
     )
     retry_seconds: int = Field(
         5, ge=0, le=900, description="Longest wait before the second attempt; doubles with each, to 15 minutes."

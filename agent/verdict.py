@@ -15,7 +15,8 @@ class Verdicts:
     """Judges what went wrong.
 
     Args:
-        max_receive_count: How many times SQS gives a message out before it is a dead letter; 0 if that is not known.
+        max_receive_count: How many times a job is tried; 0 if that is not known. The queue may give its message out
+            once more, so that its end is told if the agent of the last attempt died.
         retry_s: Longest wait before the second attempt.
     """
 
@@ -24,8 +25,20 @@ class Verdicts:
         self._retry_s = retry_s
 
     def is_last(self, work: Work) -> bool:
-        """Return whether SQS will not give the message out again."""
+        """Return whether the job is not tried again."""
         return 0 < self._max_receive_count <= work.lease.delivery.attempt
+
+    def exhausted(self, work: Work) -> JobError | None:
+        """Return why the job is not begun again, or None if it may be.
+
+        A job that had failed by its last attempt is told of again, for the agent of that may have died before it told,
+        and its message is left to the dead letters.
+        """
+        ended_well = work.result is not None and work.result.status != "failed"
+        if ended_well or not 0 < self._max_receive_count < work.lease.delivery.attempt:
+            return None
+        tried = f"the job was tried {self._max_receive_count} times"
+        return TransientError("attempts-exhausted", f"{tried}, and the last agent ended without a word")
 
     def ends(self, work: Work, reason: JobError) -> bool:
         """Return whether `reason` ends the job; else its message goes back."""

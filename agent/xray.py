@@ -22,14 +22,18 @@ class Daemon:
         address: `host:port`, or as the SDKs also take it: `tcp:host:port udp:host:port`.
 
     Raises:
-        OSError: The host is not known.
+        OSError: The host is not known, or there is no way to it.
     """
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition("udp:")[2].split()[0].rpartition(":")
         family, kind, _, _, where = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
         self._socket = socket.socket(family, kind)
-        self._socket.connect(where)  # so that we hear when nobody listens
+        try:
+            self._socket.connect(where)  # so that we hear when nobody listens
+        except OSError:
+            self._socket.close()
+            raise
 
     def send(self, trace: Trace) -> None:
         """Send a trace; raises `OSError` if nobody listened to the one before."""

@@ -203,7 +203,15 @@ def test_last_job_before_the_end_is_traced(stage: Stage, spawn: Spawn, listener:
     [
         pytest.param({"tracing": "xray", "aws_xray_daemon_address": "127.0.0.1:9"}, id="no daemon"),
         pytest.param({"tracing": "xray", "aws_xray_daemon_address": "no.such.host.invalid:2000"}, id="no such host"),
-        pytest.param({"tracing": "otlp", "otel_exporter_otlp_endpoint": "http://127.0.0.1:9"}, id="no collector"),
+        pytest.param(
+            # The exporter tries again for as long as it may.
+            {
+                "tracing": "otlp",
+                "otel_exporter_otlp_endpoint": "http://127.0.0.1:9",
+                "otel_exporter_otlp_timeout": "1",
+            },
+            id="no collector",
+        ),
     ],
 )
 def test_jobs_are_done_without_whoever_takes_traces(stage: Stage, spawn: Spawn, changed: dict[str, str]) -> None:
