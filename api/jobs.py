@@ -183,7 +183,7 @@ def _find(records: Records, job_id: str) -> Record:
     return record
 
 
-def _only_json(content_type: Annotated[str, Header(include_in_schema=False)] = "") -> None:
+async def _only_json(content_type: Annotated[str, Header(include_in_schema=False)] = "") -> None:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "send the job as JSON, with the header Content-Type: application/json")
 

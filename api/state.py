@@ -1,7 +1,9 @@
 """How a job fares, as its record tells."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -116,6 +118,9 @@ class States:
         self._queues = queues
         self._bucket = bucket
         self._presign_seconds = presign_seconds
+        # The same link for a while: it is much of what an answer costs us, and browsers know its picture already.
+        self._fresh_seconds = presign_seconds / 10
+        self._link = lru_cache(maxsize=4096)(self._sign)
         self._readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="state")
 
     def state(self, record: Record, links: Links) -> JobState:
@@ -198,11 +203,15 @@ class States:
         key = s3.removeprefix(ours)
         if not s3.startswith(ours) or key.partition("/")[0] in {"", *keys.RESERVED}:
             return Image(s3=s3)
+        url, expires_at = self._link(key, int(time.monotonic() // self._fresh_seconds))
+        return Image(url=url, s3=s3, expires_at=expires_at)
+
+    def _sign(self, key: str, _period: int) -> tuple[str, datetime]:
         expires_at = datetime.now(UTC) + timedelta(seconds=self._presign_seconds)
         url = self._s3.generate_presigned_url(
             "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=self._presign_seconds
         )
-        return Image(url=url, s3=s3, expires_at=expires_at)
+        return url, expires_at
 
 
 def _begun(noted: dict[str, Any], written: datetime) -> dict[str, Any]:

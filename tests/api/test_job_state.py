@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -117,6 +118,21 @@ def test_a_job_that_nobody_began_ends_when_its_time_is_over_though_no_agent_has_
     assert platform.api.get("/v1/jobs", params={"status": status}).json()["jobs"] == [ended]
     platform.put("mine", keys.STARTED, {"started_at": NOW.isoformat()})
     assert state(platform)["status"] == "running", "what its agent says stands"
+
+
+def test_a_link_stays_the_same_for_a_while_so_that_a_browser_knows_its_picture(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(platform)
+    platform.put("mine", keys.RESULT, result(images=[f"s3://{BUCKET}/output/mine/mine-0a1b-1.png"]))
+    now = 1_000_000.0
+    monkeypatch.setattr("api.state.time", SimpleNamespace(monotonic=lambda: now))
+    [first] = state(platform)["images"]
+    assert state(platform)["images"] == [first]
+    now += platform.settings.presign_seconds / 10
+    [second] = state(platform)["images"]
+    assert second["url"]
+    assert second["expires_at"] > first["expires_at"]
 
 
 def test_how_the_webhook_fares_is_told(platform: Platform) -> None:
