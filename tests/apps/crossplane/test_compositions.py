@@ -140,10 +140,11 @@ def expiries(outputs: Manifest) -> dict[str, int]:
 
 
 def test_pictures_records_and_uploads_expire_when_told_to_and_the_routing_table_never() -> None:
-    assert expiries({}) == {"uploads/": 7}
-    assert expiries({"retentionDays": 30}) == {"uploads/": 7, "": 30}
+    assert expiries({}) == {"uploads/": 7, "outbox/": 30}
+    assert expiries({"retentionDays": 30}) == {"uploads/": 7, "outbox/": 30, "": 30}
     assert expiries({"retentionDays": 30, "recordRetentionDays": 10, "uploadRetentionDays": 1}) == {
         "uploads/": 1,
+        "outbox/": 30,
         "": 30,
         "jobs/": 10,
         "index/": 10,
@@ -198,7 +199,7 @@ def test_a_job_tried_too_often_goes_to_the_dead_letter_queue_of_its_own_queue() 
     found = compose(claim("inferenceruntime", queue={"maxReceiveCount": 3}), {}, api())
     assert json.loads(settings(found["queue"])["redrivePolicy"]) == {
         "deadLetterTargetArn": "arn:aws:sqs:us-west-2:123456789012:sdoneks_sdruntime_dead-letter",
-        "maxReceiveCount": 3,
+        "maxReceiveCount": 4,  # of which the last is for its end to be told, should the agent before have died
     }
     assert settings(found["dead-letter-queue"])["name"] == "sdoneks_sdruntime_dead-letter"
     assert json.loads(settings(found["dead-letter-queue"])["redriveAllowPolicy"])["sourceQueueArns"] == [

@@ -7,6 +7,8 @@ from apps.crossplane.aws.policy import only_over_tls, policy
 # A job's record is a folder of jobs/, and index/ lists the records: contract/keys.py.
 RECORDS = ("jobs/", "index/")
 UPLOADS = "uploads/"
+# Notes of what the job API has not published yet: it gives up after the 14 days that a queue keeps a job.
+OUTBOX, OUTBOX_DAYS = "outbox/", 30
 
 
 def output_bucket(owner: Owner, outputs: Manifest) -> dict[str, Manifest]:
@@ -37,6 +39,7 @@ def output_bucket(owner: Owner, outputs: Manifest) -> dict[str, Manifest]:
 def lifecycle(outputs: Manifest) -> list[Manifest]:
     """Return the rules by which objects of the output bucket expire; where two concern one, S3 takes the earlier."""
     rules = [half_uploads(), expiry("uploads", UPLOADS, outputs["uploadRetentionDays"])]
+    rules.append(expiry("outbox", OUTBOX, OUTBOX_DAYS))
     if days := outputs.get("retentionDays"):
         rules.append(expiry("retention", "", days))
     if days := outputs.get("recordRetentionDays"):
