@@ -101,7 +101,8 @@ def job_queue(runtime: Manifest, api: Manifest) -> FedQueue:
         filter_policy={"runtime": [name]},
         visibility_timeout_seconds=int(settings["visibilityTimeoutSeconds"]),
         retention_seconds=int(settings["retentionSeconds"]),
-        max_receive_count=int(settings["maxReceiveCount"]),
+        # Once more, for the end of a job to be told whose agent died in the last attempt.
+        max_receive_count=int(settings["maxReceiveCount"]) + 1,
     )
 
 
@@ -123,8 +124,8 @@ def alarms(owner: Owner, queue: FedQueue, settings: Manifest, topic_arn: str | N
             "dead-letters",
             dead_letters(queue.dead_letter_name),
             0,
-            f"Jobs of the runtime {owner.name} were tried {queue.max_receive_count} times and given up: they are in "
-            f"{queue.dead_letter_name}.",
+            f"Jobs of the runtime {owner.name} were tried {queue.max_receive_count - 1} times and given up: "
+            f"they are in {queue.dead_letter_name}.",
             topic_arn,
             f"{queue.name}_dead-letters",
         ),
