@@ -38,7 +38,12 @@ makes: pods wait until it is there. Further settings of the agent (`agent/README
 `runtime.queueAgent.extraEnv`.
 
 A pod that has to go gets `drainSeconds` for the job that runs, `finishSeconds` to store what is done, and a minute for
-giving back the rest; its `terminationGracePeriodSeconds` is the sum.
+giving back the rest; its `terminationGracePeriodSeconds` is the sum. Jobs that wait in it are given back at once.
+
+A spot instance is gone two minutes after its warning, whatever a pod is given. A job that is then still running is
+received again when its visibility (`queue.visibilityTimeoutSeconds` of the claim) ends. Where jobs take longer than
+that and all nodes are spot, `drainSeconds: 90` has them interrupted and given back in time; elsewhere it would break
+off jobs in each rollout.
 
 The Deployment says nothing of replicas, which are KEDA's. So a new runtime starts with one pod, until KEDA has looked at its
 empty queue; a node that was launched for it goes with it.
