@@ -45,8 +45,8 @@ received again when its visibility (`queue.visibilityTimeoutSeconds` of the clai
 that and all nodes are spot, `drainSeconds: 90` has them interrupted and given back in time; elsewhere it would break
 off jobs in each rollout.
 
-The Deployment says nothing of replicas, which are KEDA's. So a new runtime starts with one pod, until KEDA has looked at its
-empty queue; a node that was launched for it goes with it.
+The Deployment says nothing of replicas, which are KEDA's. So a new runtime starts with one pod, until KEDA has looked
+at its empty queue; a node that was launched for it goes with it.
 
 ## Values
 """
