@@ -35,7 +35,9 @@ def announced(file: Path, word: str) -> list[str]:
 def manifests(text: str) -> dict[str, Manifest]:
     """Return what is rendered from a config.yaml, parsed, by path below `rendered/`."""
     files = build(load(text, "config.yaml").config, "clusters/test", "clusters/test/config.yaml")
-    return {path.removeprefix("clusters/test/rendered/"): yaml.safe_load(text) for path, text in files.items()}
+    return {
+        path.removeprefix("clusters/test/rendered/"): yaml.load(text, yaml.CSafeLoader) for path, text in files.items()
+    }
 
 
 def values(text: str, runtime: str) -> Manifest:
