@@ -57,12 +57,13 @@ def up(k8s: Path, crane: Path) -> None:
     LOGS.mkdir(exist_ok=True)
     command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command += ["--propagation", "private", sys.executable, "-m", "tests.e2e.cluster.init", str(k8s), str(crane)]
+    # Somebody else's child: it is to stay when we end, and to go without our waiting for it.
+    shell = ["setsid", "--fork", "sh", "-c", 'echo $$ >"$0"; exec "$@"', str(PID)]
     with (LOGS / "init.log").open("ab") as log:
-        outer = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    PID.write_text(f"{outer.pid} {_started(outer.pid)}")
-    inner = _child_of(outer.pid)
+        subprocess.run([*shell, *command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+    outer = _written_pid()
+    PID.write_text(f"{outer} {_started(outer)}")
+    inner = _child_of(outer)
     for words in (
         f"ip link add {LINK} type veth peer name eth0 netns {inner}",
         f"ip address add {HOST}/24 dev {LINK}",
@@ -84,6 +85,8 @@ def down() -> None:
         while process() is not None:
             time.sleep(0.05)
     PID.unlink(missing_ok=True)
+    # The namespace takes its interfaces along, but not at once.
+    subprocess.run(["ip", "link", "delete", LINK], capture_output=True, check=False)
     _remove_cgroups()
     for path in STATE.glob("*"):
         if path.name not in KEPT:
@@ -139,6 +142,14 @@ def _started(pid: int) -> str | None:
     except FileNotFoundError:
         return None
     return None if fields[0] == "Z" else fields[19]
+
+
+def _written_pid() -> int:
+    for _ in range(100):
+        if PID.exists() and (text := PID.read_text().strip()):
+            return int(text)
+        time.sleep(0.05)
+    raise ClusterError(f"no namespaces were made: see {LOGS / 'init.log'}")
 
 
 def _child_of(pid: int) -> int:

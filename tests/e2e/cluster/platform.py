@@ -1,8 +1,11 @@
 """What runs in the cluster before git says anything: DNS, Argo CD and Crossplane, each as pods of its own release."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
+
+import yaml
 
 from tests.e2e.cluster.components import PAUSE, ROOT
 from tests.e2e.cluster.images import Image, push
@@ -80,6 +83,11 @@ def install_argocd() -> None:
     )
     kubectl("create", "namespace", "argocd")
     kubectl("apply", "--server-side", "--namespace=argocd", "--filename=-", stdin=manifests)
+    # Those manifests are not a chart: of its values, what is said of health and tracking holds for them, too.
+    values = yaml.safe_load((ROOT / "apps" / "argocd" / "values.yaml").read_text())
+    settings = json.dumps({"data": values["configs"]["cm"]})
+    kubectl("patch", "configmap", "argocd-cm", "--namespace=argocd", f"--patch={settings}")
+    kubectl("delete", "pod", "--namespace=argocd", "--selector=app.kubernetes.io/name=argocd-application-controller")
     wait_for_deployments("argocd")
 
 
@@ -106,6 +114,26 @@ def install_crossplane() -> None:
             *(f"--set=image.tag={version}", "--wait", f"--timeout={READY_SECONDS}s"),
         ]
     )
+
+
+def install_keda() -> None:
+    """Install KEDA's own manifests, the smallest set: operator and metrics server."""
+    module = download("github.com/kedacore/keda/v2")
+    manifests = kubectl("kustomize", str(module / "config" / "minimal"))
+    for line in sorted({line.split()[-1] for line in manifests.splitlines() if line.strip().startswith("image: ")}):
+        repository = line.partition("/")[2]
+        adapter = "metrics-apiserver" in repository
+        program = install("keda-adapter" if adapter else "keda-operator")
+        path = f"/{'keda-adapter' if adapter else 'keda'}"
+        push(Image(repository, {path[1:]: program}, {"Entrypoint": [path], "User": "1000"}))
+    kubectl("apply", "--server-side", "--filename=-", stdin=manifests)
+    wait_for_deployments("keda")
+
+
+def install_definitions_of_karpenter() -> None:
+    """Install the kinds of Karpenter, without which no chart of a runtime is accepted."""
+    definitions = download("github.com/aws/karpenter-provider-aws") / "pkg" / "apis" / "crds"
+    kubectl("apply", "--server-side", f"--filename={definitions}")
 
 
 def debian() -> Path:
