@@ -134,6 +134,10 @@ SnapshotId = Annotated[str, Matches("^$|^snap-[0-9a-f]+$", "the id of a snapshot
 VolumeSize = Annotated[str, Matches("^$|^[1-9][0-9]*(Gi|G|Ti|T)$", "a size such as 80Gi")]
 
 
+# https://docs.aws.amazon.com/ebs/latest/userguide/initalize-volume.html and Karpenter's EC2NodeClass.
+MIN_INITIALIZATION_RATE = 100
+
+
 class Volume(Section):
     """An EBS volume of a node."""
 
@@ -154,6 +158,22 @@ class Volume(Section):
             description="Snapshot that the volume starts from, with the images in it. Needs `amiFamily: Bottlerocket`.",
         )
     )
+
+    volume_initialization_rate: Number = Field(
+        0,
+        ge=0,
+        le=300,
+        description="MiB per second, from 100, at which EBS brings the snapshot's blocks, billed by the GiB; with 0 "
+        "they come when they are read. Needs `snapshotID`.",
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield a rate that EBS does not have, or that nothing is read at."""
+        key, rate = ("volumeInitializationRate",), self.volume_initialization_rate
+        if self.known("volume_initialization_rate") and 0 < rate < MIN_INITIALIZATION_RATE:
+            yield Problem(key, f"should be 0, or from {MIN_INITIALIZATION_RATE} to 300, not {rate}")
+        elif self.known("volume_initialization_rate", "snapshot_id") and rate and not self.snapshot_id:
+            yield Problem(key, "is the rate at which a snapshot is brought: set snapshotID, or remove it")
 
 
 class OsVolume(Volume):

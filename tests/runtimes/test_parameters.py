@@ -221,6 +221,12 @@ NODE_TEMPLATE = [
             Row(of_nodes(f"nodeTemplate.{key}.deleteOnTermination"), False, {f"{ebs}.deleteOnTermination": False}),
             Row(of_nodes(f"nodeTemplate.{key}.iops"), 6000, {f"{ebs}.iops": 6000}),
             Row(of_nodes(f"nodeTemplate.{key}.throughput"), 500, {f"{ebs}.throughput": 500}),
+            Row(
+                of_nodes(f"nodeTemplate.{key}.volumeInitializationRate"),
+                300,
+                {f"{ebs}.volumeInitializationRate": 300},
+                ((of_nodes(f"nodeTemplate.{key}.snapshotID"), "snap-0"),),
+            ),
         )
     ),
     Row(of_nodes("nodeTemplate.osVolume.snapshotID"), "snap-0", {f"{OS}.snapshotID": "snap-0"}),

@@ -17,6 +17,9 @@ ebs:
   {{- end }}
   {{- with .snapshotID }}
   snapshotID: {{ . }}
+  {{- with $.volume.volumeInitializationRate }}
+  volumeInitializationRate: {{ . }}
+  {{- end }}
   {{- end }}
   {{- end }}
 {{- end }}
