@@ -1,5 +1,6 @@
 """What is wrong, or worth saying, about values that are each valid and do not go together."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,6 +32,23 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from _node_pools(config)
     if config.known("cluster") and config.cluster.production:
         yield from _floating_versions(config)
+
+
+def problems_between(configs: Mapping[str, Config]) -> Iterator[str]:
+    """Yield stacks of one account whose rights, given to `<stack>-*`, would reach what another one has.
+
+    Args:
+        configs: Of every cluster, by the file that it is in. Roles have no region, so neither has this.
+    """
+    for (file, config), (other, longer) in itertools.permutations(configs.items(), 2):
+        shorter = config.stack_name
+        if config.cluster.account_id != longer.cluster.account_id:
+            continue
+        if (longer.stack_name == shorter and file < other) or longer.stack_name.startswith(f"{shorter}-"):
+            yield (
+                f"{other}: stackName: {longer.stack_name!r} is or begins as {shorter!r}, the stack of {file} in the "
+                f"same account, whose rights to {shorter}-* would hold for it: choose a name that begins otherwise"
+            )
 
 
 def _partitions(config: Config) -> Iterator[Problem]:

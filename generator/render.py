@@ -17,10 +17,11 @@ if not __package__:
 
 import yaml
 
-from generator import packages, tree
+from generator import checks, packages, tree
 from generator.build import build, build_shared
 from generator.composition import Api
 from generator.load import ConfigError, load
+from generator.model import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "config.yaml"
@@ -101,15 +102,21 @@ def _changes(folders: list[Path], config: Path | None) -> list[tree.Change]:
     wanted: tree.Files = {}
     owned: list[Path] = []
     messages: list[str] = []
+    configs: dict[str, Config] = {}
     for folder in folders or _clusters():
         owned += tree.rendered_files(folder)
         file = config or folder / CONFIG
         if not folders and not file.exists():
             continue  # The cluster is gone: what was rendered for it is left over.
         try:
-            wanted |= _cluster_files(folder, file)
+            loaded = _load(file)
         except ConfigError as error:
             messages += error.messages
+            continue
+        configs[_relative(file)] = loaded
+        # A file that is only tried makes what it would make in its place.
+        wanted |= build(loaded, _relative(folder), _relative(folder / CONFIG))
+    messages += checks.problems_between(configs)
     if messages:
         raise ConfigError(messages)
     if not folders:
@@ -120,7 +127,7 @@ def _changes(folders: list[Path], config: Path | None) -> list[tree.Change]:
     return tree.changes(ROOT, wanted, owned)
 
 
-def _cluster_files(folder: Path, file: Path) -> tree.Files:
+def _load(file: Path) -> Config:
     name = _relative(file)
     try:
         text = file.read_text(encoding="utf-8")
@@ -128,8 +135,7 @@ def _cluster_files(folder: Path, file: Path) -> tree.Files:
         raise ConfigError([f"{name}: cannot be read: {error}"]) from error
     loaded = load(text, name)
     _say(*(f"warning: {warning}" for warning in loaded.warnings), to=sys.stderr)
-    # A file that is only tried makes what it would make in its place.
-    return build(loaded.config, _relative(folder), _relative(folder / CONFIG))
+    return loaded.config
 
 
 def _clusters() -> Iterable[Path]:

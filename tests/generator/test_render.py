@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,16 @@ def test_every_error_of_every_cluster_is_told_and_nothing_is_written(checkout: P
     assert done.stderr.count("modelsRuntime: is missing. The runtimes.") == 2
     assert done.stderr.endswith("Nothing was written.\n")
     assert not (checkout / "docs" / "reference.md").exists()
+
+
+def test_stacks_of_one_account_do_not_reach_into_each_other(checkout: Path) -> None:
+    for name, told in {"darkroom": True, "darkroom-staging": True, "darkroomstaging": False}.items():
+        file = checkout / "clusters" / "staging" / "config.yaml"
+        file.write_text(re.sub("(?m)^stackName: .*$", f"stackName: {name}", file.read_text()))
+        done = render(checkout, "--diff")
+        assert done.returncode == (2 if told else 0), done.stderr
+        assert ("clusters/staging/config.yaml: stackName: " in done.stderr) is told
+        assert "whose rights to darkroom-* would hold for it" in done.stderr or not told
 
 
 def test_one_cluster_can_be_rendered_alone(checkout: Path) -> None:
