@@ -58,12 +58,13 @@ dead-letters: $(DEV) ## List the jobs of RUNTIME in CLUSTER that failed for good
 redrive: $(DEV) ## Give the dead letters of RUNTIME in CLUSTER back to it
 	@exec .venv/bin/python -m operations redrive "$(CLUSTER)" "$(RUNTIME)" --action redrive
 
-purge-dead-letters: $(DEV) ## Delete the dead letters of RUNTIME in CLUSTER
-	@exec .venv/bin/python -m operations redrive "$(CLUSTER)" "$(RUNTIME)" --action purge
+purge-dead-letters: $(DEV) ## Delete the dead letters of RUNTIME in CLUSTER (YES=1: do not ask)
+	@exec .venv/bin/python -m operations redrive "$(CLUSTER)" "$(RUNTIME)" --action purge $(if $(YES),--yes)
 
-snapshot: $(DEV) ## Make a snapshot with CLUSTER's images (IMAGES="a b", SIZE=80 GiB, ARCHITECTURE=arm64; WRITE=1: into its config)
+snapshot: $(DEV) ## Make a snapshot with CLUSTER's images (IMAGES="a b", SIZE=80 GiB, ARCHITECTURE=arm64; WRITE=1: into its config; REPLACE=1: after a killed run)
 	@exec .venv/bin/python -m operations snapshot "$(CLUSTER)" $(foreach image,$(IMAGES),--image "$(image)") \
-	  $(if $(SIZE),--size $(SIZE)) $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE)) $(if $(WRITE),--write)
+	  $(if $(SIZE),--size $(SIZE)) $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE)) $(if $(WRITE),--write) \
+	  $(if $(REPLACE),--replace)
 
 .PHONY: lint
 lint: $(DEV) ## Check style

@@ -1,13 +1,14 @@
 """`python -m operations`: models, snapshots and failed jobs of a running service.
 
-Exit status: 0 when all is done, 1 when something failed or is missing, 2 when the question makes no sense.
+Exit status: 0 when all is done, 1 when something failed or is missing, 2 when the question makes no sense, 3 when
+people said no.
 """
 
 import argparse
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,24 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from generator import names
 from generator.load import ConfigError, load
-from generator.model import Config, Runtime
+from generator.model import VERSION, Config, Runtime
 from operations import models
 from operations.dead_letters import DeadLetters
-from operations.snapshot import Request, Snapshot, SnapshotError
+from operations.snapshot import INSTANCE_TYPES, Request, Snapshot, SnapshotError
 from operations.upload import THREADS, UploadError, upload
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = Options(max_pool_connections=THREADS, retries={"mode": "adaptive", "max_attempts": 8})
 
 
-def main(arguments: Sequence[str] | None = None, clusters: Path = ROOT / "clusters") -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    clusters: Path = ROOT / "clusters",
+    ask: Callable[[str], str] = input,
+) -> int:
     """Do what the arguments say, and return the exit status."""
     options = _parser().parse_args(arguments)
+    options.ask = ask
     file = clusters / options.cluster / "config.yaml"
     if not options.cluster or not file.is_file():
         return _complain(2, f"CLUSTER: there is no {file}: name one, such as CLUSTER=production")
@@ -78,6 +84,10 @@ def _redrive(options: argparse.Namespace, config: Config, _file: Path) -> int:
     known = sorted(runtime.name for runtime in config.runtimes.values())
     if options.runtime not in known:
         raise ValueError(f"RUNTIME: {options.runtime!r} is none of this cluster's: {', '.join(known)}")
+    if options.action == "purge" and not options.yes:
+        answer = options.ask(f"Delete the dead letters of {options.runtime}? They cannot be given back then. [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            return _complain(3, "Nothing was done.")
     sqs = _client(config, "sqs")
     queues = [form.name(config.stack_name, options.runtime) for form in (names.QUEUE, names.DEAD_LETTER_QUEUE)]
     queue_url, dead_letters_url = (sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in queues)
@@ -100,12 +110,13 @@ def _redrive(options: argparse.Namespace, config: Config, _file: Path) -> int:
 
 
 def _snapshot(options: argparse.Namespace, config: Config, file: Path) -> int:
-    images = options.image or _images(config)
+    wanted = options.image or images(config)
     if options.write and written(file.read_text(), "") is None:
         raise ValueError(f"{file} has no `snapshotID:` that could be written: add `snapshotID: ''` below `dataVolume`")
-    subnets = _client(config, "ec2").describe_subnets(
-        Filters=[{"Name": f"tag:{names.DISCOVERY_TAG}", "Values": [config.cluster_name]}]
-    )["Subnets"]
+    ec2 = _client(config, "ec2")
+    subnets = ec2.describe_subnets(Filters=[{"Name": f"tag:{names.DISCOVERY_TAG}", "Values": [config.cluster_name]}])[
+        "Subnets"
+    ]
     if not subnets:
         raise ValueError(
             f"no subnet has the tag {names.DISCOVERY_TAG}={config.cluster_name}: run `make bootstrap` first"
@@ -114,13 +125,13 @@ def _snapshot(options: argparse.Namespace, config: Config, file: Path) -> int:
         config.stack_name,
         config.cluster.partition,
         config.cluster.eks.version,
-        tuple(images),
+        tuple(wanted),
         subnets[0]["SubnetId"],
         options.size or min(_gibibytes(runtime) for runtime in config.runtimes.values()),
-        options.architecture,
+        options.architecture or architecture(config, ec2),
         dict(config.cluster.tags),
     )
-    made = Snapshot(lambda service: _client(config, service), request, print).make()
+    made = Snapshot(lambda service: _client(config, service), request, print).make(options.replace)
     if options.write and (text := written(file.read_text(), made)):
         file.write_text(text)
         print(f"{file} names {made}: run `make render`, and commit")
@@ -139,18 +150,35 @@ def written(text: str, snapshot_id: str) -> str | None:
     return found if count else None
 
 
-def _images(config: Config) -> list[str]:
-    """Return the images of every runtime, as its chart writes them."""
+def images(config: Config) -> list[str]:
+    """Return the images of every runtime's server and agent, as runtimes/chart writes them."""
     found = set()
     for runtime in config.runtimes.values():
         pods = runtime.extra_values.pods
-        for image in (pods.inference_api.image, pods.queue_agent.image):
-            separator = "@" if image.tag.startswith("sha256:") else ":"
-            if image.repository and image.tag:
-                found.add(f"{image.repository}{separator}{image.tag}")
+        for own, image in ((runtime.type, pods.inference_api.image), ("agent", pods.queue_agent.image)):
+            repository = image.repository or f"{config.cluster.image_registry}/{own}"
+            tag = image.tag or VERSION
+            has_tag = re.search("[:@][^/]*$", repository)
+            found.add(repository if has_tag else f"{repository}{'@' if tag.startswith('sha256:') else ':'}{tag}")
     if not found:
-        raise ValueError("no runtime names an image with a tag: name some with IMAGES=…")
+        raise ValueError("modelsRuntime is empty: name images with IMAGES=…")
     return sorted(found)
+
+
+def architecture(config: Config, ec2: Any) -> str:
+    """Return what the instance types of the runtimes' nodes can run."""
+    types = {
+        name
+        for runtime in config.runtimes.values()
+        for name in runtime.extra_values.karpenter.provisioner.instance_type
+    }
+    described = ec2.describe_instance_types(InstanceTypes=sorted(types))["InstanceTypes"]
+    found: set[str] = {
+        name for one in described for name in one["ProcessorInfo"]["SupportedArchitectures"] if name in INSTANCE_TYPES
+    }
+    if len(found) != 1:
+        raise ValueError("some runtimes' instance types are arm64 and some x86_64: say ARCHITECTURE=… and its IMAGES=…")
+    return found.pop()
 
 
 def _gibibytes(runtime: Runtime) -> int:
@@ -189,11 +217,13 @@ def _parser() -> argparse.ArgumentParser:
     bring.add_argument("--kind", default=models.CHECKPOINTS, help="folder in the bucket")
     failed = command("redrive", _redrive, "jobs that failed for good: list them, or give them back")
     failed.add_argument("runtime")
+    failed.add_argument("--yes", action="store_true", help="do not ask before messages are deleted")
     failed.add_argument("--action", choices=("list", "redrive", "purge"), default="list")
     snapshot = command("snapshot", _snapshot, "make a snapshot with the runtimes' images in it")
     snapshot.add_argument("--image", action="append", help="in the place of the runtimes' images")
     snapshot.add_argument("--size", type=int, help="GiB; as large as the smallest data volume if not given")
-    snapshot.add_argument("--architecture", choices=("x86_64", "arm64"), default="x86_64")
+    snapshot.add_argument("--architecture", choices=tuple(INSTANCE_TYPES), help="as the runtimes' nodes if not given")
+    snapshot.add_argument("--replace", action="store_true", help="clear away what a run has that was killed")
     snapshot.add_argument("--write", action="store_true", help="write its id into config.yaml")
     return parser
 

@@ -1,10 +1,10 @@
 """A snapshot of Bottlerocket's data volume with images in it, so that a new node need not pull them.
 
 An instance is launched, pulls the images, and is stopped; its data volume becomes the snapshot. Whatever is made for
-that bears the tag `darkroom-snapshot`, and goes at the end, on an interruption, and when the next run finds it.
+that bears the tag `darkroom-snapshot`, and goes at the end and on an interruption. The role, which one run alone can
+make, keeps a second one out.
 """
 
-import base64
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +17,15 @@ from botocore.exceptions import ClientError
 TAG = "darkroom-snapshot"
 DATA_DEVICE = "/dev/xvdb"
 INSTANCE_TYPES = {"x86_64": "m7i.large", "arm64": "m7g.large"}
-PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 # Bottlerocket's admin container reaches containerd; it is off unless asked for.
 USER_DATA = "[settings.host-containers.admin]\nenabled = true\n"
 POLICIES = ("AmazonSSMManagedInstanceCore", "AmazonEC2ContainerRegistryReadOnly")
+# What Bottlerocket's own kubelet.service pulls by. It takes ECR's credentials from the instance's role, so that none
+# are in a command, and the image of the instance's architecture; other registries are asked without credentials.
+PULL = (
+    "apiclient exec admin sheltie host-ctr --containerd-socket=/run/containerd/containerd.sock --namespace=k8s.io "
+    "pull-image --registry-config=/etc/host-containers/host-ctr.toml --label=io.cri-containerd.image=managed --source="
+)
 ENDED = ("Success", "Failed", "TimedOut", "Cancelled")
 
 
@@ -65,20 +70,26 @@ class Snapshot:
         poll_s: float = 5,
         patience_s: float = 3600,
     ) -> None:
-        self._ec2, self._ssm, self._iam, self._ecr = map(client, ("ec2", "ssm", "iam", "ecr"))
+        self._ec2, self._ssm, self._iam = map(client, ("ec2", "ssm", "iam"))
         self._request = request
         self._say = say
         self._poll_s = poll_s
         self._patience_s = patience_s
         self._role = f"{request.name}-snapshot"
 
-    def make(self) -> str:
+    def make(self, replace: bool = False) -> str:
         """Return the id of the finished snapshot.
 
+        Args:
+            replace: Whether to clear away what another run has, which was killed.
+
         Raises:
-            SnapshotError: An image cannot be pulled, or a step took too long.
+            SnapshotError: Another run is on, an image cannot be pulled, or a step took too long.
             BotoCoreError, ClientError: AWS refused.
         """
+        if replace:
+            self._clean()
+        self._lock()
         with self._cleaned_up():
             instance_id = self._launched()
             self._say(f"{instance_id} starts")
@@ -92,7 +103,6 @@ class Snapshot:
 
     @contextmanager
     def _cleaned_up(self) -> Iterator[None]:
-        self._clean()  # what a run left that was killed
         try:
             yield
         finally:
@@ -114,7 +124,7 @@ class Snapshot:
 
     def _launched(self) -> str:
         request = self._request
-        self._make_role()
+        self._make_profile()
         parameter = f"/aws/service/bottlerocket/aws-k8s-{request.kubernetes}/{request.architecture}/latest/image_id"
         image_id = self._ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
         volume = {"VolumeSize": request.size_gib, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
@@ -153,16 +163,11 @@ class Snapshot:
         return any(one.get("PingStatus") == "Online" for one in found)
 
     def _pull(self, instance_id: str, image: str) -> None:
-        platform = PLATFORMS[self._request.architecture]
-        pull = (
-            "apiclient exec admin sheltie ctr --address /run/containerd/containerd.sock --namespace k8s.io images pull "
-            f"--label io.cri-containerd.image=managed --platform {platform} {shlex.quote(image)}"
-        )
         sent = self._ssm.send_command(
             InstanceIds=[instance_id],
             DocumentName="AWS-RunShellScript",
             Parameters={
-                "commands": [pull + self._credentials(image)],
+                "commands": [PULL + shlex.quote(image)],
                 "executionTimeout": [str(int(self._patience_s))],
             },
         )
@@ -180,13 +185,6 @@ class Snapshot:
         if answer["Status"] != "Success":
             said = answer.get("StandardErrorContent", "").strip()[-500:]
             raise SnapshotError(f"{image} could not be pulled ({answer['Status']}): {said}; is its name right?")
-
-    def _credentials(self, image: str) -> str:
-        """Return the option with which containerd may read from ECR; empty for a public registry."""
-        if ".dkr.ecr." not in image.partition("/")[0]:
-            return ""
-        token = self._ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-        return f" --user {shlex.quote(base64.b64decode(token).decode())}"
 
     def _state(self, instance_id: str) -> str:
         found = self._ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
@@ -214,13 +212,22 @@ class Snapshot:
     def _tags(self) -> list[dict[str, str]]:
         return [{"Key": key, "Value": value} for key, value in {**self._request.tags, TAG: self._request.name}.items()]
 
-    def _make_role(self) -> None:
+    def _lock(self) -> None:
+        """Make the role, which can be there once."""
         service = "ec2.amazonaws.com.cn" if self._request.partition == "aws-cn" else "ec2.amazonaws.com"
         trust = (
             '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",'
             f'"Principal":{{"Service":"{service}"}}}}]}}'
         )
-        self._iam.create_role(RoleName=self._role, AssumeRolePolicyDocument=trust, Tags=self._tags())
+        try:
+            self._iam.create_role(RoleName=self._role, AssumeRolePolicyDocument=trust, Tags=self._tags())
+        except self._iam.exceptions.EntityAlreadyExistsException as error:
+            raise SnapshotError(
+                f"the role {self._role} is there, so another run makes a snapshot, or was killed: wait for it, or "
+                "clear away what it has with REPLACE=1"
+            ) from error
+
+    def _make_profile(self) -> None:
         for policy in POLICIES:
             self._iam.attach_role_policy(RoleName=self._role, PolicyArn=self._policy(policy))
         self._iam.create_instance_profile(InstanceProfileName=self._role, Tags=self._tags())

@@ -1,9 +1,12 @@
 """Jobs failed for good; people look at why, mend it, and give them back."""
 
+from pathlib import Path
+
 import pytest
 
 from contract import job as jobs
 from contract import keys
+from operations.__main__ import main
 from operations.dead_letters import DeadLetters
 from tests.agent.conftest import RUNTIME, Stage, Start, WebUI, clients, stage, start, webui  # noqa: F401 - fixtures
 from tests.agent.test_failures import job
@@ -79,3 +82,16 @@ def test_what_is_no_job_stays_until_it_is_purged(stage: Stage, letters: DeadLett
     assert "this is no job" in letter.reason
     assert [letter.key for letter in letters.purge()] == [""]
     assert stage.depth(stage.dead_letters_url) == (0, 0)
+
+
+def test_nothing_is_purged_until_people_say_yes(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[str] = []
+
+    def no(question: str) -> str:
+        asked.append(question)
+        return ""
+
+    # No queue is looked for, or this would fail: there is no AWS here.
+    assert main(["redrive", "production", "sdruntime", "--action", "purge"], repository / "clusters", no) == 3
+    assert asked == ["Delete the dead letters of sdruntime? They cannot be given back then. [y/N] "]
+    assert capsys.readouterr().err == "Nothing was done.\n"

@@ -1,16 +1,28 @@
 """A snapshot is made with the runtimes' images; whatever happens, nothing else is left."""
 
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from operations.__main__ import written
+import operations.__main__
+from generator import names
+from generator.load import load
+from generator.model import Config
+from operations.__main__ import architecture, images, main, written
 from operations.snapshot import TAG, Request, Snapshot, SnapshotError
+from tests.generator.cases import values
+from tests.runtimes.chart import Chart
+from tests.runtimes.conftest import chart  # noqa: F401 - a fixture
 
 REGION = "us-east-1"
+LABEL = "--label=io.cri-containerd.image=managed"
 IMAGE = "public.ecr.aws/docker/library/busybox:1.37"
 PARAMETER = "/aws/service/bottlerocket/aws-k8s-1.35/x86_64/latest/image_id"
 Make = Callable[..., Snapshot]
@@ -79,7 +91,8 @@ def left() -> tuple[list[str], list[str], list[str]]:
 
 def test_the_images_are_pulled_and_only_the_snapshot_is_left(ssm: Ssm, make: Make) -> None:
     snapshot_id = make().make()
-    assert [IMAGE in command and "--platform linux/amd64" in command for command in ssm.commands] == [True]
+    [command] = ssm.commands
+    assert command.endswith(f"pull-image --registry-config=/etc/host-containers/host-ctr.toml {LABEL} --source={IMAGE}")
     assert left() == ([], [], [snapshot_id])
 
 
@@ -96,7 +109,9 @@ def test_an_interrupted_run_leaves_nothing(ssm: Ssm, make: Make) -> None:
     assert left() == ([], [], [])
 
 
-def test_what_a_killed_run_left_goes_with_the_next(ssm: Ssm, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_run_has_stays_until_people_say_that_it_was_killed(
+    ssm: Ssm, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ssm.interrupted = True
     with monkeypatch.context() as killed:
         killed.setattr(Snapshot, "_clean", lambda _: None)
@@ -105,7 +120,10 @@ def test_what_a_killed_run_left_goes_with_the_next(ssm: Ssm, make: Make, monkeyp
     assert left()[:2] != ([], [])
     ssm.interrupted = False
     assert left()[0]
-    assert make().make() in left()[2]
+    with pytest.raises(SnapshotError, match="clear away what it has with REPLACE=1"):
+        make().make()
+    assert left()[0], "it may be at work"
+    assert make().make(replace=True) in left()[2]
     assert left()[:2] == ([], [])
 
 
@@ -114,6 +132,74 @@ def test_an_image_that_cannot_be_pulled_is_named(ssm: Ssm, make: Make) -> None:
     with pytest.raises(SnapshotError, match=r"busybox:1\.37 could not be pulled \(Failed\): not found"):
         make().make()
     assert left() == ([], [], [])
+
+
+def test_a_second_run_at_the_same_time_is_told_and_harms_nothing(ssm: Ssm, make: Make) -> None:
+    told: list[str] = []
+    send = ssm.send_command
+
+    def meanwhile(**asked: Any) -> Any:
+        with pytest.raises(SnapshotError, match="another run makes a snapshot") as error:
+            make().make()
+        told.append(str(error.value))
+        return send(**asked)
+
+    ssm.send_command = meanwhile  # type: ignore[method-assign]
+    assert make().make() in left()[2]
+    assert told
+
+
+def test_sigterm_cleans_up_as_well(ssm: Ssm, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminated(**_: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)  # which the signal ends
+
+    ssm.send_command = terminated  # type: ignore[method-assign]
+    monkeypatch.setattr(
+        operations.__main__,
+        "_client",
+        lambda _, service: ssm if service == "ssm" else boto3.client(service, region_name=REGION),
+    )
+    ec2 = boto3.client("ec2", region_name=REGION)
+    subnet_id = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    ec2.create_tags(Resources=[subnet_id], Tags=[{"Key": names.DISCOVERY_TAG, "Value": "darkroom"}])
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["snapshot", "production"], repository / "clusters") == 130
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert left() == ([], [], [])
+
+
+VALUES = "{{karpenter: {{provisioner: {{instanceType: [{}]}}}}, runtime: {{inferenceApi: {{image: {}}}}}}}"
+CONFIG = """
+modelsRuntime: [{{name: a, modelFilename: a.ckpt, extraValues: {}}}]
+cluster: {{accountId: "123456789012", region: us-east-1, repository: {{url: "https://git.example.com/a.git"}}}}
+"""
+
+
+def config(instance_types: str = "g5.xlarge", image: str = "{}") -> Config:
+    return load(CONFIG.format(VALUES.format(instance_types, image)), "config.yaml").config
+
+
+@pytest.mark.parametrize(
+    "image", ["{}", "{tag: 2.0.0}", "{repository: a.example.com/b}", '{repository: "a.example.com:5000/b:1"}']
+)
+def test_the_images_are_those_that_the_chart_runs(chart: Chart, image: str) -> None:  # noqa: F811
+    made = config(image=image)
+    text = CONFIG.format(VALUES.format("g5.xlarge", image))
+    [deployment] = [one for one in chart.render(values(text, "a")) if one["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    run = {one["image"] for one in (*pod.get("initContainers", []), *pod["containers"]) if "xray" not in one["image"]}
+    assert set(images(made)) == run
+
+
+def test_the_architecture_is_that_of_the_runtimes_nodes(ssm: Ssm) -> None:
+    ec2 = boto3.client("ec2", region_name=REGION)
+    assert architecture(config("g5.xlarge, g5.2xlarge"), ec2) == "x86_64"
+    assert architecture(config("g5g.xlarge"), ec2) == "arm64"
+    with pytest.raises(ValueError, match="say ARCHITECTURE="):
+        architecture(config("g5.xlarge, g5g.xlarge"), ec2)
 
 
 def test_the_id_is_written_below_data_volume_alone() -> None:
