@@ -40,17 +40,13 @@ class Aws:
     cluster_name: str
 
     @cached_property
-    def _session(self) -> boto3.Session:
-        return boto3.Session(region_name=self.region)
-
-    @cached_property
     def _clients(self) -> dict[str, Any]:
         return {}
 
     def client(self, service: str) -> Any:
         """Return the client of a service in the cluster's region."""
         if service not in self._clients:
-            self._clients[service] = self._session.client(service)  # type: ignore[call-overload]
+            self._clients[service] = boto3.client(service, region_name=self.region)  # type: ignore[call-overload]
         return self._clients[service]
 
     def account_id(self) -> str:
@@ -192,7 +188,7 @@ class Aws:
 
     def delete_bucket(self, name: str) -> None:
         """Delete a bucket with everything in it, old versions too."""
-        bucket = self._session.resource("s3").Bucket(name)
+        bucket = boto3.resource("s3", region_name=self.region).Bucket(name)
         bucket.object_versions.delete()
         bucket.objects.all().delete()
         bucket.delete()

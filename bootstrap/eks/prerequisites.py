@@ -15,6 +15,7 @@ from generator.build import build
 
 # The oldest version of each tool that knows what it is asked for, and what prints it.
 TOOLS = {
+    # useDefaultPodIdentityAssociations: https://github.com/eksctl-io/eksctl/pull/7807, of June 2024, after 0.180.
     "eksctl": ((0, 190), ("version",)),
     "kubectl": ((1, 30), ("version", "--client")),
     "helm": ((3, 14), ("version", "--short")),
