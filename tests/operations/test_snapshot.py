@@ -55,14 +55,21 @@ class Ssm:
         return {"Status": self.status, "StandardErrorContent": "not found"}
 
 
+@pytest.fixture(scope="module")
+def image_id() -> Iterator[str]:
+    """An AMI of moto, which all tests share: its policies of AWS take seconds to load."""
+    with pytest.MonkeyPatch.context() as environ:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environ.setenv(name, "test")
+        with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+            yield boto3.client("ec2", region_name=REGION).describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+
+
 @pytest.fixture
-def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ssm]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
-    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
-        ec2 = boto3.client("ec2", region_name=REGION)
-        yield Ssm(ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"])
+def ssm(image_id: str) -> Iterator[Ssm]:
+    yield Ssm(image_id)
+    for snapshot_id in left()[2]:
+        boto3.client("ec2", region_name=REGION).delete_snapshot(SnapshotId=snapshot_id)
 
 
 @pytest.fixture
