@@ -33,11 +33,6 @@ class Repository:
         """The folder of the rendered Applications."""
         return self._clone / FOLDER / "rendered" / "applications"
 
-    @property
-    def config(self) -> str:
-        """The text of the cluster's file."""
-        return (self._clone / FOLDER / "config.yaml").read_text()
-
     def commit(self, config: str) -> None:
         """Render `config`, commit, and push, as somebody who changes the cluster does."""
         (self._clone / FOLDER / "config.yaml").write_text(config)
