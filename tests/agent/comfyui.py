@@ -140,8 +140,13 @@ class FakeComfyUI:
             await self._stopped.wait()
             for socket in list(self.sockets.values()):
                 _abort(socket)
+            server = runner.server
             await runner.cleanup()
-            await asyncio.sleep(0.05)  # connections that were ended are let go in the next rounds of the loop
+            # Connections that were ended are let go in the next rounds of the loop.
+            rounds = 0
+            while rounds < 5 or (server and server.connections and rounds < 500):
+                await asyncio.sleep(0.01)
+                rounds += 1
 
         self._loop.run_until_complete(serve())
         self._loop.close()

@@ -35,7 +35,14 @@ class Terminal:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            [*COMMAND, *arguments], cwd=self.folder, env=self.environ, stdout=pipe, stderr=pipe, text=True
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            # A shell that runs the tests in its background has them ignore Ctrl-C, and all that they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
 
     def run(self, *arguments: str, code: int = 0) -> str:
