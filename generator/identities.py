@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from apps.crossplane.aws.policy import allow
 from generator import addons, names, provider_roles
 from generator.model import Config
 from generator.packages import PROVIDERS
-from generator.provider_roles import allow, arn, pass_role, role_arn
+from generator.provider_roles import arn, pass_role, role_arn
 
 Statement = dict[str, Any]
 

@@ -6,15 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
+from apps.crossplane.aws.owner import PARTITIONS, domain, partition
 from generator import names
 from generator.section import LandsIn, Location, LowerCased, Matches, Name, Number, Problem, Section, TextMap
 from generator.values import ExtraValues
-
-# AWS's partitions, by how the names of their regions start; every other region is in `aws`.
-PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
-
-# The domains of partitions' services; every other partition's is amazonaws.com.
-DOMAINS = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}
 
 # Of this project, and so of its images where nobody names others.
 VERSION = "0.1.0"
@@ -246,7 +241,7 @@ class Cluster(Section):
     @property
     def partition(self) -> str:
         """AWS's partition of the region."""
-        return next((name for start, name in PARTITIONS.items() if self.region.startswith(start)), "aws")
+        return partition(self.region)
 
     @property
     def api_image(self) -> str:
@@ -256,8 +251,7 @@ class Cluster(Section):
     @property
     def image_registry(self) -> str:
         """Where the project's own images are, unless people name others: `<registry>/<image>:<version>`."""
-        domain = DOMAINS.get(self.partition, "amazonaws.com")
-        return f"{self.account_id}.dkr.ecr.{self.region}.{domain}/{names.IMAGES}"
+        return f"{self.account_id}.dkr.ecr.{self.region}.{domain(self.region)}/{names.IMAGES}"
 
 
 class Throttle(Section):
@@ -387,7 +381,7 @@ StackName = Annotated[Name, LandsIn("InferenceAPI")]
 ModelBucketArn = Annotated[
     str,
     Matches(
-        f"^$|^arn:({'|'.join(['aws', *PARTITIONS.values()])}):s3:::[a-z0-9][a-z0-9.-]+$",
+        f"^$|^arn:({'|'.join(['aws', *(name for name, _ in PARTITIONS.values())])}):s3:::[a-z0-9][a-z0-9.-]+$",
         "the ARN of an S3 bucket, such as arn:aws:s3:::my-models",
     ),
     LandsIn("PersistentVolume"),

@@ -1,17 +1,10 @@
 """What Crossplane's providers may do in AWS: each in its own service, to what bears the stack's name."""
 
 from collections.abc import Iterator
-from typing import Any
 
+from apps.crossplane.aws.policy import Statement, allow
 from generator import names
 from generator.model import Config
-
-Statement = dict[str, Any]
-
-
-def allow(name: str, actions: list[str], *resources: str, **more: Any) -> Statement:
-    """Return the statement `name` that allows `actions` on `resources`; `more` are its other elements."""
-    return {"Sid": name, "Effect": "Allow", "Action": actions, "Resource": list(resources), **more}
 
 
 def pass_role(role: str, service: str) -> Statement:
