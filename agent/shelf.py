@@ -38,7 +38,8 @@ class Shelf:
                 oldest has waited for too long.
         """
         with self._filled:
-            if not self._work and not self._filled.wait(wait_s):
+            # Looked at again after each waking: what woke us may have been cleared before we had the lock.
+            if not self._filled.wait_for(lambda: self._work, wait_s):
                 return None
             return self._work.pop(self._next(loaded))[0]
 

@@ -1,5 +1,6 @@
 """Which job goes next."""
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,6 +64,17 @@ def test_requests_that_say_nothing_keep_their_order(shelf: Shelf) -> None:
     shelf.put(second)
     assert [shelf.take("a"), shelf.take("a")] == [first, second]
     assert shelf.take("a") is None
+
+
+def test_work_that_is_cleared_before_it_can_be_taken_is_not_taken(shelf: Shelf) -> None:
+    taken: list[Work | None] = []
+    for _ in range(200):
+        waiting = threading.Thread(target=lambda: taken.append(shelf.take(None, 0.01)))
+        waiting.start()
+        put(shelf, "a")  # wakes it
+        shelf.clear()
+        waiting.join()
+    assert len(taken) == 200, "a thread died"
 
 
 def test_dynamic_runtime_loads_a_model_once_for_the_jobs_that_are_there(
