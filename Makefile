@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := .cache/uv/bin/uv
 PATHS := agent api apps bootstrap client contract generator images operations tests tools webui
-GROUPS := generator agent api client webui-tiny compositions local emulator scanner train uv
+GROUPS := generator agent api client webui-tiny compositions local packages emulator scanner train uv
 
 # Each environment is a folder whose stamp is newer than the lock it was installed from.
 LOCAL := .venv-local/bin/.installed

@@ -6,16 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import grpc
 import yaml
-from crossplane.function import response
 from crossplane.function.proto.v1 import run_function_pb2 as fnv1
 from crossplane.function.proto.v1 import run_function_pb2_grpc as grpcv1
 
 from bootstrap.local.programs import Ports
+from tests.e2e.packages.function_python import run
 from tests.policy.rendered import APIS, Manifest
 from tools import modules, schema
 from tools.install import TOOLS
@@ -25,15 +24,11 @@ RESOURCE_NAME = "crossplane.io/composition-resource-name"
 
 
 class FunctionPython(grpcv1.FunctionRunnerServiceServicer):
-    """Runs the script of its input, as the function-python of crossplane-contrib does."""
+    """Runs the script of its input."""
 
     def RunFunction(self, request: fnv1.RunFunctionRequest, _: Any) -> fnv1.RunFunctionResponse:  # noqa: N802
         """Answer `request` with what the script's `compose` makes of it."""
-        answer = response.to(request)
-        script = ModuleType("script")
-        exec(str(request.input["script"]), script.__dict__)
-        script.compose(request, answer)
-        return answer
+        return run(request)
 
 
 @contextmanager
