@@ -95,6 +95,8 @@ CONTROL_PLANE = {
         Tool("argocd", ("github.com/argoproj/argo-cd/v3/common.version={version}",)),
         Tool("keda-operator", ("github.com/kedacore/keda/v2/version.Version={version}",)),
         Tool("keda-adapter", ("github.com/kedacore/keda/v2/version.Version={version}",)),
+        Tool("karpenter"),
+        Tool("kwok"),
     )
 }
 

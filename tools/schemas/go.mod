@@ -10,4 +10,5 @@ require (
 	github.com/prometheus-operator/prometheus-operator v0.92.0
 	github.com/upbound/provider-aws/v2 v2.5.0
 	k8s.io/kubernetes v1.36.2
+	sigs.k8s.io/kwok v0.8.0
 )
