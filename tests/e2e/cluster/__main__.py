@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from tests.e2e.cluster import machine, platform
+from tests.e2e.cluster import machine, platform, store
 from tests.e2e.cluster.places import KUBECONFIG, LOGS
 from tools.go import GoError
 from tools.install import install
@@ -31,7 +31,7 @@ def main() -> int:
             ready = machine.api_server_is_ready()
             print(f"up, and its API server {'answers' if ready else f'does not answer: see {LOGS}'}")
             return 0 if ready else 1
-    except (machine.ClusterError, platform.PlatformError, GoError) as error:
+    except (machine.ClusterError, platform.PlatformError, store.ImageError, GoError) as error:
         print(error, file=sys.stderr)
         return 1
     except BaseException:

@@ -13,6 +13,7 @@ from tests.e2e.cluster.places import (
     CONTAINERD,
     DNS,
     EMULATOR_PORT,
+    IMAGES,
     KEYS,
     KUBECONFIG,
     NODE,
@@ -40,7 +41,7 @@ class Component:
 
 def write_files() -> None:
     """Write what the components read: keys, kubeconfig files, and settings."""
-    for folder in (STATE, CONTAINERD, REPOSITORIES, STATE / "cni", STATE / "registry", STATE / "emulator"):
+    for folder in (STATE, CONTAINERD, REPOSITORIES, STATE / "cni", IMAGES / "blobs", STATE / "emulator"):
         folder.mkdir(parents=True, exist_ok=True)
     if not (KEYS / "service-accounts.pub").exists():
         keys.make()
@@ -152,7 +153,7 @@ def services(crane: Path) -> list[Component]:
     return [
         Component(
             "registry",
-            [str(crane), "registry", "serve", f"--address={REGISTRY}", f"--disk={STATE / 'registry'}"],
+            [str(crane), "registry", "serve", f"--address={REGISTRY}", f"--disk={IMAGES / 'blobs'}"],
         ),
         Component(
             "git",

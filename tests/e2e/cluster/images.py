@@ -1,17 +1,15 @@
-"""Container images made of files, without an engine, and pushed to the cluster's registry."""
+"""Container images made of files, without an engine, and handed to the cluster's registry."""
 
 import hashlib
-import io
 import json
-import subprocess
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.e2e.cluster.places import REGISTRY, STATE
-from tools.install import install
-
-PSEUDO = ("./proc/", "./sys/", "./dev/")
+from tests.e2e.cluster import debian, store
+from tests.e2e.cluster.debian import Debian
+from tests.e2e.cluster.places import IMAGES
+from tools.install import locked
 
 
 @dataclass(frozen=True)
@@ -23,64 +21,66 @@ class Image:
         files: Files of this machine by their paths in the image. All may be run.
         links: Symbolic links: what each points to, by its path.
         config: Command, user and environment, as the image format spells them.
-        root: A folder with a root file system that the files are laid over.
+        base: What the files are laid over.
     """
 
     name: str
     files: dict[str, Path]
     config: dict[str, object]
     links: dict[str, str] = field(default_factory=dict)
-    root: Path | None = None
+    base: Debian | None = None
+
+    @property
+    def reference(self) -> str:
+        """What it is found by in the store. A file that is neither moved nor written to counts as the same."""
+        found = {path: (source, source.stat()) for path, source in self.files.items()}
+        files = {path: (str(source), it.st_size, it.st_mtime_ns) for path, (source, it) in found.items()}
+        made_of = [files, self.links, self.config, self.base and self.base.reference]
+        key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+        return f"{self.name.rpartition(':')[0]}:{key}"
 
 
 def push(image: Image) -> None:
-    """Make `image` and push it to the cluster's registry."""
-    folder = STATE / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / f"{image.name.replace('/', '_').replace(':', '_')}.tar"
-    _write(image, archive)
-    command = [str(install("crane")), "push", "--insecure", str(archive), f"{REGISTRY}/{image.name}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    archive.unlink()
-    if done.returncode:
-        raise RuntimeError(f"{image.name} cannot be pushed to {REGISTRY}: {done.stderr.strip()}")
+    """Have the cluster's registry serve `image`, made unless the store has it.
+
+    Raises:
+        ImageError: It cannot be made, or the registry does not take it.
+    """
+    store.publish(keep(image), image.name)
 
 
-def _write(image: Image, archive: Path) -> None:
-    layer = archive.with_suffix(".layer")
-    with tarfile.open(layer, "w") as tar:
-        if image.root:
-            tar.add(image.root, arcname=".", filter=lambda i: None if i.name.startswith(PSEUDO) else i)
-        else:
-            for name, mode in (("tmp", 0o1777), ("etc", 0o755), ("proc", 0o755), ("dev", 0o755)):
-                made = tarfile.TarInfo(name)
-                made.type, made.mode = tarfile.DIRTYPE, mode
+def keep(image: Image) -> str:
+    """Make `image`, unless the store has it, and return its reference.
+
+    Raises:
+        ImageError: It cannot be made.
+    """
+    reference = image.reference
+    with locked(IMAGES):
+        if not store.has(reference):
+            if image.base:
+                debian.keep(image.base)
+            _make(image, reference)
+    return reference
+
+
+def _make(image: Image, reference: str) -> None:
+    with store.folder() as folder:
+        layer = folder / "layer"
+        with tarfile.open(layer, "w") as tar:
+            if not image.base:
+                for name, mode in (("tmp", 0o1777), ("etc", 0o755), ("proc", 0o755), ("dev", 0o755)):
+                    made = tarfile.TarInfo(name)
+                    made.type, made.mode = tarfile.DIRTYPE, mode
+                    tar.addfile(made)
+            for path, source in image.files.items():
+                made = tarfile.TarInfo(path)
+                made.size, made.mode = source.stat().st_size, 0o755
+                with source.open("rb") as content:
+                    tar.addfile(made, content)
+            for path, target in image.links.items():
+                made = tarfile.TarInfo(path)
+                made.type, made.linkname = tarfile.SYMTYPE, target
                 tar.addfile(made)
-        for path, source in image.files.items():
-            made = tarfile.TarInfo(path)
-            made.size, made.mode = source.stat().st_size, 0o755
-            with source.open("rb") as content:
-                tar.addfile(made, content)
-        for path, target in image.links.items():
-            made = tarfile.TarInfo(path)
-            made.type, made.linkname = tarfile.SYMTYPE, target
-            tar.addfile(made)
-    with layer.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    config = json.dumps(
-        {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": image.config,
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-        }
-    ).encode()
-    config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = [{"Config": config_name, "RepoTags": [image.name], "Layers": ["layer.tar"]}]
-    with tarfile.open(archive, "w") as tar:
-        for name, data in ((config_name, config), ("manifest.json", json.dumps(manifest).encode())):
-            made = tarfile.TarInfo(name)
-            made.size = len(data)
-            tar.addfile(made, io.BytesIO(data))
-        tar.add(layer, arcname="layer.tar")
-    layer.unlink()
+        base = store.layers(image.base.reference) if image.base else []
+        store.keep(reference, base, layer, image.config)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import requests
 
+from tests.e2e.cluster import store
 from tests.e2e.cluster.components import ROOT, write_files
 from tests.e2e.cluster.places import (
     CGROUP,
@@ -29,8 +30,6 @@ from tests.e2e.cluster.places import (
 
 PID = STATE / "pid"
 READY_SECONDS = 180
-# They outlive a cluster, since they are costly and the same in the next one.
-KEPT = {"images", "pid"}
 
 
 class ClusterError(Exception):
@@ -52,6 +51,7 @@ def up(k8s: Path, crane: Path) -> None:
             "apt-get install containerd runc containernetworking-plugins git iproute2 iptables"
         )
     down()
+    store.sweep()
     write_files()
     _make_cgroups()
     LOGS.mkdir(exist_ok=True)
@@ -78,7 +78,7 @@ def up(k8s: Path, crane: Path) -> None:
 
 
 def down() -> None:
-    """End the cluster and remove all that it left but images; does nothing where there is nothing."""
+    """End the cluster and remove all that it left; does nothing where there is nothing."""
     if (outer := process()) is not None:
         # The first process of the namespaces goes with it, and with that one all others.
         os.kill(outer, signal.SIGKILL)
@@ -89,8 +89,7 @@ def down() -> None:
     subprocess.run(["ip", "link", "delete", LINK], capture_output=True, check=False)
     _remove_cgroups()
     for path in STATE.glob("*"):
-        if path.name not in KEPT:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def process() -> int | None:

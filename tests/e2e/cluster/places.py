@@ -4,13 +4,17 @@ from pathlib import Path
 
 from tools.install import cache
 
-# Everything that the cluster writes, but its cgroups, is below this folder.
+# Everything that the cluster writes, but its images and cgroups, is below this folder.
 STATE = cache() / "e2e"
 LOGS = STATE / "logs"
 KEYS = STATE / "keys"
 KUBECONFIG = STATE / "admin.kubeconfig"
 REPOSITORIES = STATE / "git"
 CONTAINERD = STATE / "containerd"
+
+# What is costly and the same in the next cluster outlives this one.
+IMAGES = cache() / "images"
+BUILDS = cache() / "builds"
 
 # A pair of interfaces joins the cluster's network namespace to this machine. It goes when the namespace goes.
 LINK = "darkroom-e2e"

@@ -1,18 +1,20 @@
 """What runs in the cluster before git says anything: DNS, Argo CD and Crossplane, each as pods of its own release."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import yaml
 
 from tests.e2e.cluster.components import PAUSE, ROOT
+from tests.e2e.cluster.debian import Debian
 from tests.e2e.cluster.images import Image, push
-from tests.e2e.cluster.places import KUBECONFIG, STATE
+from tests.e2e.cluster.places import KUBECONFIG
 from tools.install import CONTROL_PLANE, install
 from tools.modules import download
 
+# What the images of Argo CD and Redis have beside those.
+ARGOCD_BASE = Debian("bookworm", ("git", "gnupg", "tini", "redis-server", "ca-certificates"))
 DNS_IMAGE = "darkroom/coredns:1"
 BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
 READY_SECONDS = 180
@@ -51,7 +53,6 @@ def install_argocd() -> None:
     """Install Argo CD's own manifests, as they are."""
     module, version = download("github.com/argoproj/argo-cd/v3"), CONTROL_PLANE["argocd"].version
     names = ("argocd", *(f"argocd-{part}" for part in PARTS))
-    base = debian()
     push(
         Image(
             f"argoproj/argocd:{version}",
@@ -64,7 +65,7 @@ def install_argocd() -> None:
             },
             {"User": "999", "WorkingDir": "/home", "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp"]},
             links={f"usr/local/bin/{name}": "argocd" for name in names[1:]},
-            root=base,
+            base=ARGOCD_BASE,
         )
     )
     manifests = (module / "manifests" / "core-install.yaml").read_text()
@@ -78,7 +79,7 @@ def install_argocd() -> None:
                 "Env": ["PATH=/usr/bin:/bin"],
                 "User": "999",
             },
-            root=base,
+            base=ARGOCD_BASE,
         )
     )
     kubectl("create", "namespace", "argocd")
@@ -134,20 +135,6 @@ def install_definitions_of_karpenter() -> None:
     """Install the kinds of Karpenter, without which no chart of a runtime is accepted."""
     definitions = download("github.com/aws/karpenter-provider-aws") / "pkg" / "apis" / "crds"
     kubectl("apply", "--server-side", f"--filename={definitions}")
-
-
-def debian() -> Path:
-    """Return a root file system with what Argo CD's image has beside Argo CD, made once for this machine."""
-    root = STATE / "images" / "debian"
-    if not root.exists():
-        if not shutil.which("debootstrap"):
-            raise PlatformError("debootstrap is not installed. On Debian: apt-get install debootstrap")
-        unfinished = root.with_name(".debian")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        packages = "git,gnupg,tini,redis-server,ca-certificates,python3,python3-venv"
-        _run(["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(unfinished)])
-        unfinished.rename(root)
-    return root
 
 
 def wait_for_deployments(namespace: str) -> None:
