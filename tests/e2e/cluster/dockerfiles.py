@@ -19,7 +19,6 @@ from tests.e2e.cluster import debian, store
 from tests.e2e.cluster.components import ROOT
 from tests.e2e.cluster.debian import Debian
 from tests.e2e.cluster.places import BUILDS, IMAGES
-from tools.install import locked
 
 BASE = Debian("trixie", ("python3.13-venv", "python3-pip", "python-is-python3", "ca-certificates"))
 CERTIFICATES = Path("/etc/ssl/certs")
@@ -44,46 +43,41 @@ def build(folder: str) -> str:
         ImageError: buildah is not installed, or fails.
     """
     reference = f"{folder}:{_key(folder)}"
-    with locked(IMAGES):
-        if store.has(reference):
-            return reference
-        if not shutil.which("buildah"):
-            raise store.ImageError("buildah is not installed. On Debian: apt-get install buildah")
-        debian.keep(BASE)
-        began = time.monotonic()
-        sys.stderr.write(f"Building {folder}/Dockerfile\n")
-        with store.folder() as temporary:
-            _build(folder, reference, temporary)
-        store.forget_others(reference)
-        sys.stderr.write(f"Built {folder}/Dockerfile in {time.monotonic() - began:.0f} s\n")
+    if store.has(reference):
+        return reference
+    if not shutil.which("buildah"):
+        raise store.ImageError("buildah is not installed. On Debian: apt-get install buildah")
+    debian.keep(BASE)
+    began = time.monotonic()
+    sys.stderr.write(f"Building {folder}/Dockerfile\n")
+    with store.folder() as temporary:
+        _build(folder, reference, temporary)
+    sys.stderr.write(f"Built {folder}/Dockerfile in {time.monotonic() - began:.0f} s\n")
     return reference
 
 
 def _build(folder: str, reference: str, temporary: Path) -> None:
-    context, settings = temporary / "context", temporary / "pip.conf"
+    context, settings, image = (temporary / it for it in ("context", "pip.conf", "image"))
     context.mkdir()
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True)
     subprocess.run(["tar", "--extract", f"--directory={context}"], input=archive.stdout, check=True)
     settings.write_text(pip_settings())
     name = folder.replace("/", "-")
+    base = f"oci:{IMAGES.name}:{BASE.reference}"  # from its working folder, since it takes no path with a dot
     _buildah(
-        *("build", "--isolation=chroot", "--layers", f"--from={_stored(BASE.reference)}", "--pull=always"),
+        *("build", "--isolation=chroot", "--layers", f"--from={base}", "--pull=always"),
         *(f"--volume={settings}:/etc/pip.conf:ro", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"),
         *(f"--file={context / folder / 'Dockerfile'}", f"--tag={name}", str(context)),
     )
-    _buildah("push", name, _stored(reference))
-
-
-def _stored(reference: str) -> str:
-    """Return how buildah finds an image of the store: by a path that begins at its working folder and has no dots."""
-    return f"oci:{IMAGES.name}:{reference}"
+    _buildah("push", name, f"dir:{image}")
+    store.take(reference, image)
 
 
 def _key(folder: str) -> str:
     """Return a key made of all that the Dockerfile of `folder` reads, as git names it."""
     dockerfile = f"{folder}/Dockerfile"
-    paths = [dockerfile, ".dockerignore", *sources(_git("show", f"HEAD:{dockerfile}"))]
-    contents = _git("rev-parse", *(f"HEAD:{path}" for path in paths))
+    ignored = [".dockerignore", f"{dockerfile}.dockerignore"]
+    contents = _git("ls-tree", "HEAD", "--", dockerfile, *ignored, *sources(_git("show", f"HEAD:{dockerfile}")))
     return hashlib.sha256(f"{BASE.reference}\n{contents}".encode()).hexdigest()[:16]
 
 

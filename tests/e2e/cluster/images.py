@@ -8,8 +8,6 @@ from pathlib import Path
 
 from tests.e2e.cluster import debian, store
 from tests.e2e.cluster.debian import Debian
-from tests.e2e.cluster.places import IMAGES
-from tools.install import locked
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,10 @@ def keep(image: Image) -> str:
         ImageError: It cannot be made.
     """
     reference = image.reference
-    with locked(IMAGES):
-        if not store.has(reference):
-            if image.base:
-                debian.keep(image.base)
-            _make(image, reference)
+    if not store.has(reference):
+        if image.base:
+            debian.keep(image.base)
+        _make(image, reference)
     return reference
 
 

@@ -5,10 +5,8 @@ an image that is kept is handed to a new cluster by its manifest alone.
 """
 
 import hashlib
-import io
 import json
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +57,7 @@ def keep(
     config: dict[str, object],
     annotations: dict[str, str] | None = None,
 ) -> None:
-    """Put an image into the store, in the place of what it has of the same name.
+    """Put an image into the store, in the place of the one with another key, whose blobs stay until `sweep`.
 
     Args:
         reference: What it is found by.
@@ -83,15 +81,15 @@ def keep(
         "config": _add_json(made, CONFIG),
         "layers": descriptors,
     }
-    kept = _add_json(manifest, MANIFEST) | {"annotations": {REFERENCE: reference}}
-    _write_index([*(it for it in _index() if _reference(it) != reference), kept])
-    forget_others(reference)
+    _list(reference, _add_json(manifest, MANIFEST))
 
 
-def forget_others(reference: str) -> None:
-    """Forget the images that have the name of this one and another key. Their blobs stay until `sweep`."""
-    name = reference.rpartition(":")[0]
-    _write_index([it for it in _index() if _reference(it).rpartition(":")[0] != name or _reference(it) == reference])
+def take(reference: str, image: Path) -> None:
+    """Put an image into the store like `keep`: a folder with its manifest and blobs, as buildah's `dir:` writes it."""
+    manifest = json.loads((image / "manifest.json").read_bytes())
+    for descriptor in (manifest["config"], *manifest["layers"]):
+        (image / _blob(descriptor).name).replace(_blob(descriptor))
+    _list(reference, _add(image / "manifest.json", MANIFEST))
 
 
 def sweep() -> None:
@@ -123,27 +121,14 @@ def publish(reference: str, name: str) -> None:
         raise ImageError(f"{name} cannot be published: {error}. Is the cluster up?") from error
 
 
-def archive(reference: str, path: Path) -> None:
-    """Write an image that is kept to `path`, as the archive that `docker load` and other programs read."""
-    manifest = json.loads(_manifest(reference))
-    config, layers = _blob(manifest["config"]), [_blob(it) for it in manifest["layers"]]
-    contents = [{"Config": config.name, "RepoTags": [reference], "Layers": [it.name for it in layers]}]
-    described = json.dumps(contents).encode()
-    with tarfile.open(path, "w") as tar:
-        member = tarfile.TarInfo("manifest.json")
-        member.size = len(described)
-        tar.addfile(member, io.BytesIO(described))
-        for blob in dict.fromkeys([config, *layers]):
-            tar.add(blob, arcname=blob.name)
-
-
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Give a folder, next to the blobs, for what is not finished; it goes, and what a crash left of such goes, too."""
-    for left in IMAGES.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=IMAGES) as made:
-        yield Path(made)
+    """Give a folder for what is to be kept, next to the blobs. One process at a time has one; nothing of it is left."""
+    with locked(IMAGES):
+        for left in IMAGES.glob(f"{UNFINISHED}*"):  # by a process that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=IMAGES) as made:
+            yield Path(made)
 
 
 def _add(path: Path, kind: str) -> Descriptor:
@@ -171,6 +156,16 @@ def _manifest(reference: str) -> bytes:
     return _blob(next(it for it in _index() if _reference(it) == reference)).read_bytes()
 
 
+def _list(reference: str, manifest: Descriptor) -> None:
+    name = reference.rpartition(":")[0]
+    others = [it for it in _index() if _reference(it).rpartition(":")[0] != name]
+    (IMAGES / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
+    unfinished = INDEX.with_suffix(".unfinished")
+    manifests = [*others, manifest | {"annotations": {REFERENCE: reference}}]
+    unfinished.write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
+    unfinished.rename(INDEX)
+
+
 def _reference(image: Descriptor) -> str:
     return str(image["annotations"][REFERENCE])
 
@@ -178,10 +173,3 @@ def _reference(image: Descriptor) -> str:
 def _index() -> list[Descriptor]:
     found: list[Descriptor] = json.loads(INDEX.read_bytes())["manifests"] if INDEX.exists() else []
     return found
-
-
-def _write_index(images: list[Descriptor]) -> None:
-    (IMAGES / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
-    unfinished = INDEX.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"schemaVersion": 2, "manifests": images}))
-    unfinished.rename(INDEX)
