@@ -203,8 +203,5 @@ def sources(add_on: AddOn, config: Config, rendered: str) -> list[Manifest]:
             helm["valuesObject"] = facts
         where = {"repoURL": chart.repository, "chart": chart.name, "targetRevision": chart.version}
         found += [{**where, "helm": helm}, {**repository, "ref": "repository"}]
-    if add_on.path:
-        found.append({**repository, "path": add_on.path})
-    if add_on.rendered:
-        found.append({**repository, "path": f"{rendered}/{add_on.name}"})
-    return found
+    folders = [add_on.path] * bool(add_on.path) + [f"{rendered}/{add_on.name}"] * add_on.rendered
+    return found + [{**repository, "path": folder, "directory": {"recurse": True}} for folder in folders]

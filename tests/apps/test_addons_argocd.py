@@ -64,8 +64,16 @@ def test_what_has_no_state_holds_nothing_up() -> None:
 @pytest.mark.parametrize("status", ["Healthy", "Degraded", "Missing"])
 def test_an_application_is_as_healthy_as_it_says_so_that_waves_wait_for_it(status: str) -> None:
     judge = health(CM["resource.customizations.health.argoproj.io_Application"])
-    assert judge({"status": {"health": {"status": status, "message": "why"}}}) == (status, "why")
+    said = {"health": {"status": status, "message": "why"}, "sync": {"status": "Synced"}}
+    assert judge({"status": said}) == (status, "why")
     assert judge({"status": {}})[0] == judge({})[0] == "Progressing"
+
+
+def test_an_application_that_was_never_synced_in_whole_is_in_progress() -> None:
+    judge = health(CM["resource.customizations.health.argoproj.io_Application"])
+    half = {"health": {"status": "Healthy"}, "sync": {"status": "OutOfSync"}}
+    assert judge({"status": half | {"operationState": {"phase": "Running"}}}) == ("Progressing", "is not synced yet")
+    assert judge({"status": half | {"operationState": {"phase": "Succeeded"}}})[0] == "Healthy", "out of sync later"
 
 
 def test_what_crossplane_composes_is_not_taken_for_the_applications_own() -> None:

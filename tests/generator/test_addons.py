@@ -62,8 +62,13 @@ def test_every_chart_is_exact_and_has_its_values_in_git() -> None:
             chart, repository, *_ = rendered[f"applications/add-ons/{add_on.name}.yaml"]["spec"]["sources"]
             assert chart["targetRevision"] == add_on.chart.version
             assert chart["helm"]["valueFiles"] == [f"${repository['ref']}/{values_file(add_on)}"]
-        if add_on.path:
-            assert list((ROOT / add_on.path).rglob("*.yaml"))
+
+
+def test_manifests_in_subfolders_of_an_add_on_are_applied_too() -> None:
+    spec = manifests(ONE)["applications/add-ons/crossplane-packages.yaml"]["spec"]
+    (source,) = spec["sources"]
+    assert list((ROOT / source["path"]).glob("*/*.yaml"))
+    assert source["directory"] == {"recurse": True}
 
 
 def wave(manifest: Manifest) -> int:
