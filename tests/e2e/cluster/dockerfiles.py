@@ -69,7 +69,7 @@ def _build(folder: str, reference: str, temporary: Path) -> None:
         *(f"--volume={settings}:/etc/pip.conf:ro", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"),
         *(f"--file={context / folder / 'Dockerfile'}", f"--tag={name}", str(context)),
     )
-    _buildah("push", name, f"dir:{image}")
+    _buildah("push", "--disable-compression", name, f"dir:{image}")
     store.take(reference, image)
 
 
