@@ -11,11 +11,14 @@ from pydantic import BaseModel, Field
 from api.aws import Clients
 from api.ending import overdue
 from api.queues import Depth, Queues
-from api.record import Record, Records
+from api.record import Document, Record, Records, Written, parse
 from api.runtimes import RoutingTable
 from contract import keys
 from contract.job import Task
 from contract.result import Failure, Result
+
+# A record that is larger is read whenever it is asked for, so that what is remembered stays small.
+_REMEMBERED_BYTES = 16 * 1024
 
 
 class Links(BaseModel):
@@ -121,23 +124,28 @@ class States:
         # The same link for a while: it is much of what an answer costs us, and browsers know its picture already.
         self._fresh_seconds = presign_seconds / 10
         self._link = lru_cache(maxsize=4096)(self._sign)
+        # A job is asked for again and again, and most of its record stays as it is.
+        self._remembered = lru_cache(maxsize=1024)(self._fetch)
         self._readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="state")
 
     def state(self, record: Record, links: Links) -> JobState:
         """Return the state of the job that `record` is of: what was asked, and over it what came of it."""
         known: dict[str, Any] = {"id": record.job_id, "links": links}
-        recorded, result, started, progress, webhook = self._documents(record)
+        found = self._documents(record)
+        recorded = found.get(keys.JOB)
         if recorded:
             known |= self._asked(recorded["message"])
-        if result:
-            known |= self._ended(Result.model_validate(result)) | {"webhook": webhook}
-        elif keys.STARTED in record.objects:
-            known |= _begun(started or {}, record.objects[keys.STARTED]) | {"status": "running", "progress": progress}
+        if result := found.get(keys.RESULT):
+            known |= self._ended(Result.model_validate(result)) | {"webhook": found.get(keys.WEBHOOK)}
+        elif started := record.objects.get(keys.STARTED):
+            known |= _begun(found.get(keys.STARTED) or {}, started.at)
+            known |= {"status": "running", "progress": found.get(keys.PROGRESS)}
         elif recorded and (ending := overdue(recorded["message"], datetime.now(UTC))):
             known |= {"status": ending.status, "error": ending.failure, "finished_at": ending.at}
         else:
             known["queue"] = self._queue(known.get("runtime"))
-        known["cancel_requested_at"] = record.objects.get(keys.CANCEL)
+        if cancelled := record.objects.get(keys.CANCEL):
+            known["cancel_requested_at"] = cancelled.at
         return JobState.model_validate(known)
 
     def ended(self, key: str, links: Links) -> JobState | None:
@@ -148,18 +156,22 @@ class States:
             return None
         return JobState.model_validate({"id": result.id, "links": links} | self._ended(result))
 
-    def _documents(self, record: Record) -> list[dict[str, Any] | None]:
-        """Read what there is of a record and still means something, side by side."""
-        written = record.objects
-        wanted = {keys.JOB, keys.RESULT, keys.WEBHOOK} & written.keys()
-        if keys.RESULT not in written and keys.STARTED in written:
-            wanted.add(keys.STARTED)
-            # What is older than the start is of an attempt before this one.
-            if keys.PROGRESS in written and written[keys.PROGRESS] >= written[keys.STARTED]:
-                wanted.add(keys.PROGRESS)
-        names = (keys.JOB, keys.RESULT, keys.STARTED, keys.PROGRESS, keys.WEBHOOK)
-        read = {name: self._readers.submit(self._records.read, record.key, name) for name in names if name in wanted}
-        return [read[name].result() if name in read else None for name in names]
+    def _documents(self, record: Record) -> dict[str, Document | None]:
+        """Return what there is of a record and still means something, read side by side."""
+        lasting, changing = _telling(record.objects)
+        beside = {name: self._readers.submit(self._records.fetch, record.key, name) for name in changing}
+        written = tuple((name, record.objects[name]) for name in lasting)
+        small = sum(each.size_bytes for _, each in written) <= _REMEMBERED_BYTES
+        found = (self._remembered if small else self._fetch)(record.key, written)
+        found = found | {name: fetched.result() for name, fetched in beside.items()}
+        return {name: parse(stored) for name, stored in found.items()}
+
+    def _fetch(self, key: str, written: tuple[tuple[str, Written], ...]) -> dict[str, bytes]:
+        names = [name for name, _ in written]
+        beside = {name: self._readers.submit(self._records.fetch, key, name) for name in names[1:]}
+        # This thread can as well fetch one as wait.
+        found = {name: self._records.fetch(key, name) for name in names[:1]}
+        return found | {name: fetched.result() for name, fetched in beside.items()}
 
     def _queue(self, name: str | None) -> Depth | None:
         runtime = next((each for each in self._table.current() if each.name == name), None)
@@ -222,3 +234,16 @@ def _begun(noted: dict[str, Any], written: datetime) -> dict[str, Any]:
     if noted.get("task") in list(Task):
         begun["task"] = noted["task"]
     return begun
+
+
+def _telling(written: dict[str, Written]) -> tuple[list[str], list[str]]:
+    """Return which objects of a record tell how its job fares: those that stay as they are, and those that change."""
+    if keys.RESULT in written:
+        lasting, changing = [keys.JOB, keys.RESULT], [keys.WEBHOOK]
+    else:
+        lasting, changing = [keys.JOB, keys.STARTED], [keys.PROGRESS]
+        started, progress = written.get(keys.STARTED), written.get(keys.PROGRESS)
+        # What is older than the start is of an attempt before this one.
+        if not started or not progress or progress.at < started.at:
+            changing = []
+    return [name for name in lasting if name in written], [name for name in changing if name in written]

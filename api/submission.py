@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -33,7 +34,9 @@ def _valid(field: Literal["id", "task", "prefix", "webhook"], form: Form = Form.
         "form": form,
     }
 
-    def check(value: Any) -> Any:
+    # Most prefixes and tasks are the same ones, and a job is asked for by its id again and again.
+    @lru_cache(maxsize=1024)
+    def check(value: str | None) -> Any:
         return value if value is None else getattr(build(**(sound | {field: value})), field)
 
     return AfterValidator(check)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -238,6 +239,60 @@ def test_a_job_that_did_not_succeed_says_why(platform: Platform, status: str) ->
     assert ended["images"] == []
 
 
+@pytest.fixture
+def reads(platform: Platform) -> Iterator[list[str]]:
+    """The objects of records that are read from S3."""
+    read: list[str] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        if "/jobs/" in params["url_path"]:
+            read.append(params["url_path"].rpartition("/")[2])
+
+    platform.aws.s3.meta.events.register("before-call.s3.GetObject", note)
+    yield read
+    platform.aws.s3.meta.events.unregister("before-call.s3.GetObject", note)
+
+
+def test_what_stays_as_it_is_of_a_record_is_read_once_however_often_a_job_is_asked_for(
+    platform: Platform, reads: list[str]
+) -> None:
+    submit(platform)
+    reads.clear()
+    waits = state(platform)
+    assert (state(platform), reads) == (waits, ["job.json"])
+    platform.put("mine", keys.STARTED, {"started_at": NOW.isoformat()})
+    platform.put("mine", keys.PROGRESS, {"progress": 0.1})
+    assert state(platform)["progress"]["progress"] == 0.1
+    reads.clear()
+    platform.put("mine", keys.PROGRESS, {"progress": 0.2})
+    assert state(platform)["progress"]["progress"] == 0.2
+    assert reads == ["progress.json"]
+    platform.put("mine", keys.RESULT, result(seeds=[42]))
+    ended = state(platform)
+    assert (ended["status"], ended["seeds"]) == ("succeeded", [42])
+    reads.clear()
+    assert (state(platform), reads) == (ended, [])
+    platform.put("mine", keys.WEBHOOK, {"status": "delivered", "attempts": 1, "attempted_at": NOW.isoformat()})
+    assert state(platform)["webhook"]["status"] == "delivered"
+    assert reads == ["webhook.json"]
+
+
+def test_what_is_written_again_is_read_again(platform: Platform) -> None:
+    submit(platform)
+    platform.put("mine", keys.STARTED, {"started_at": NOW.isoformat(), "attempt": 1})
+    assert state(platform)["started_at"] == "2026-11-24T12:00:00Z"
+    platform.put("mine", keys.STARTED, {"started_at": (NOW + timedelta(minutes=1)).isoformat(), "attempt": 2})
+    assert state(platform)["started_at"] == "2026-11-24T12:01:00Z"
+
+
+def test_a_large_record_is_not_kept_in_memory(platform: Platform, reads: list[str]) -> None:
+    body = {"id": "mine", "runtime": "tiny", "input": {"prompt": "x" * 20_000}}
+    assert platform.api.post("/v1/jobs", json=body).status_code == 202
+    reads.clear()
+    assert state(platform) == state(platform)
+    assert reads == ["job.json", "job.json"]
+
+
 def test_a_job_of_an_older_form_is_known_once_it_starts(platform: Platform) -> None:
     metadata = {"id": "old", "runtime": "tiny", "tasktype": "text-to-image", "prefix": "output"}
     platform.api.post("/v1alpha2", json={"task": {"metadata": metadata, "content": {}}})
@@ -295,6 +350,16 @@ def test_of_several_jobs_under_one_old_id_the_newest_is_meant(platform: Platform
     with clock_ahead(timedelta(hours=1)):
         platform.put("old~000000000000", keys.RESULT, result(id="old", seeds=[2]))
     assert state(platform, "old")["seeds"] == [2]
+
+
+def test_an_old_id_may_have_been_used_more_often_than_a_page_of_s3_lists(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        with clock_ahead(timedelta(hours=seed % 2)):
+            platform.put(f"old~{seed:012}", keys.RESULT, result(id="old", seeds=[seed]))
+    monkeypatch.setattr(platform.aws.s3, "list_objects_v2", partial(platform.aws.s3.list_objects_v2, MaxKeys=1))
+    assert state(platform, "old")["seeds"] == [1]
 
 
 def test_an_id_that_begins_another_is_not_mistaken_for_it(platform: Platform) -> None:
