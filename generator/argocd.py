@@ -46,6 +46,7 @@ def application(name: str, wave: int, source: Manifest, namespace: str, project:
         source: What it is made from.
         namespace: Where what names no namespace goes.
     """
+    backoff = {"duration": "10s", "factor": 2, "maxDuration": "5m"}
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",
@@ -62,8 +63,8 @@ def application(name: str, wave: int, source: Manifest, namespace: str, project:
             "destination": {"server": SERVER, "namespace": namespace},
             "syncPolicy": {
                 "automated": {"prune": True, "selfHeal": True},
-                # A queue or a node takes minutes: go on trying for an hour or so.
-                "retry": {"limit": 15, "backoff": {"duration": "10s", "factor": 2, "maxDuration": "5m"}},
+                # A queue or a node takes minutes: go on trying for an hour or so, with what git says by then.
+                "retry": {"limit": 15, "backoff": backoff, "refresh": True},
                 "syncOptions": ["ServerSideApply=true"],
             },
         },
