@@ -3,21 +3,30 @@
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import machine, platform
+from tests.e2e.cluster import crossplane, dockerfiles, machine, platform
 from tests.e2e.cluster.components import ROOT
 from tests.e2e.cluster.places import REPOSITORIES
+from tests.e2e.cluster.platform import kubectl
+from tests.e2e.service import Service
 from tools.install import install
 
 FOLDER = "clusters/e2e"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+OWN_IMAGES = {"agent": "agent", "api": "api", "webui/tiny": "tiny"}
 
 
 class Repository:
-    """A clone of this repository, with the cluster's own folder, and the bare one that the git server serves."""
+    """A clone of this repository, with the cluster's own folder, and the bare one that the git server serves.
+
+    Attributes:
+        config: What the cluster's file says.
+    """
 
     def __init__(self, clone: Path) -> None:
         self._clone = clone
@@ -28,13 +37,15 @@ class Repository:
         (clone / FOLDER).mkdir()
         self.commit((Path(__file__).with_name("config.yaml")).read_text())
 
-    @property
-    def applications(self) -> Path:
-        """The folder of the rendered Applications."""
-        return self._clone / FOLDER / "rendered" / "applications"
+    def hand_over(self) -> None:
+        """Give the cluster to git, as the bootstrap does."""
+        applications = self._clone / FOLDER / "rendered" / "applications"
+        kubectl("apply", "--server-side", f"--filename={applications / 'projects'}")
+        kubectl("apply", "--server-side", f"--filename={applications / 'root.yaml'}")
 
     def commit(self, config: str) -> None:
         """Render `config`, commit, and push, as somebody who changes the cluster does."""
+        self.config = config
         (self._clone / FOLDER / "config.yaml").write_text(config)
         subprocess.run([sys.executable, "generator/render.py", FOLDER], cwd=self._clone, check=True)
         self._git("add", FOLDER)
@@ -47,16 +58,18 @@ class Repository:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """Bring a cluster up with Argo CD, Crossplane and KEDA, and take it down."""
+    """Bring a cluster up with Argo CD and KEDA, and with all else where manifests look for it; take it down."""
     began = time.monotonic()
     try:
         machine.up(install("k8s"), install("crane"))
         for step in (
             platform.install_dns,
+            platform.give_pods_aws,
             platform.install_argocd,
-            platform.install_crossplane,
+            crossplane.publish,
             platform.install_keda,
             platform.install_definitions_of_karpenter,
+            publish_own_images,
         ):
             step()
             sys.stdout.write(f"{step.__name__}: done {time.monotonic() - began:.0f} s after the start\n")
@@ -65,7 +78,19 @@ def cluster() -> Iterator[None]:
         machine.down()
 
 
+def publish_own_images() -> None:
+    """Publish the images of this repository where its cluster's registry would be."""
+    for folder, name in OWN_IMAGES.items():
+        dockerfiles.push(folder, f"darkroom/{name}:{VERSION}")
+
+
 @pytest.fixture(scope="session")
 def repository(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Return the repository that the cluster is run from."""
     return Repository(tmp_path_factory.mktemp("repository") / "darkroom")
+
+
+@pytest.fixture(scope="session")
+def service(repository: Repository) -> Service:
+    """Return the service that the cluster runs."""
+    return Service()

@@ -1,49 +1,81 @@
-"""A commit is what the cluster does: the real control plane reconciles this repository."""
-
-import sys
-import time
-from collections.abc import Callable
+"""A commit is what the cluster does: the real control plane reconciles this repository, and jobs are served."""
 
 import pytest
 
-from tests.e2e.cluster.platform import PlatformError, kubectl
+from tests.e2e.cluster.platform import kubectl
 from tests.e2e.conftest import Repository
+from tests.e2e.service import Service
+from tests.e2e.steps import application_is, condition, get, items, refresh, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
-
-def until(what: str, holds: Callable[[], bool], seconds: float = 180) -> None:
-    """Wait until something holds, and print how long that took."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < seconds, f"{what}: not after {seconds:g} s\n{_applications()}"
-        time.sleep(0.5)
-    sys.stdout.write(f"{what}: {time.monotonic() - began:.1f} s\n")
+# Steps build on what those before left.
 
 
-def says(path: str, *what: str) -> str:
-    """Return what kubectl prints of something, or nothing while it is not there."""
-    try:
-        return kubectl("get", *what, f"--output=jsonpath={path}")
-    except PlatformError:
-        return ""
+def test_the_root_application_brings_the_platform_in_its_waves(repository: Repository) -> None:
+    repository.hand_over()
+
+    until("Crossplane healthy", lambda: application_is("crossplane"), 300)
+    until("providers and functions healthy", lambda: application_is("crossplane-packages"), 300)
+    until("our APIs established", lambda: application_is("crossplane-apis"))
 
 
-def synced(name: str) -> bool:
-    """Return whether an Application is what git says."""
-    return says("{.status.sync.status}", "application", name, "--namespace=argocd") == "Synced"
+def test_claims_become_managed_resources_and_ready(repository: Repository) -> None:
+    until("claims synced and healthy", lambda: application_is("claims"), 300)
+
+    claims = [*items("inferenceapis", "-A"), *items("inferenceruntimes", "-A")]
+    assert {claim["metadata"]["name"]: condition(claim, "Ready") for claim in claims} == {
+        "darkroom-e2e": "True",
+        "tiny": "True",
+        "going": "True",
+    }
 
 
-def test_the_root_application_brings_our_apis_and_the_claim_of_the_first_wave(repository: Repository) -> None:
-    kubectl("apply", "--server-side", f"--filename={repository.applications / 'projects'}")
-    kubectl("apply", "--server-side", f"--filename={repository.applications / 'root.yaml'}")
+def test_runtime_is_healthy_without_a_pod(repository: Repository) -> None:
+    until("runtimes synced and healthy", lambda: application_is("tiny") and application_is("going"))
 
-    until("crossplane-apis synced", lambda: synced("crossplane-apis"))
-    established = '{.items[*].status.conditions[?(@.type=="Established")].status}'
-    until("APIs established", lambda: says(established, "xrd") == "True True")
-    claim = ("inferenceapi", "darkroom-e2e", "--namespace=darkroom")
-    until("claim there", lambda: says("{.metadata.name}", *claim) == "darkroom-e2e")
+    until("KEDA watches the queue", lambda: condition(get("scaledobject", "tiny"), "Ready") == "True")
+    until("no pod", lambda: not pods("tiny"))
+    assert items("inferenceruntimes", "-A")
 
 
-def _applications() -> str:
-    return kubectl("get", "applications", "--namespace=argocd", "--output=wide")
+def test_a_burst_of_jobs_brings_pods_and_they_go_again(service: Service) -> None:
+    jobs = [service.submit("tiny", prompt=f"a red circle {n}") for n in range(12)]
+
+    until("burst to the first picture", lambda: any(service.state(job)["status"] == "succeeded" for job in jobs))
+    until("burst to all pictures", lambda: all(service.state(job)["status"] == "succeeded" for job in jobs))
+    most = len(pods("tiny"))
+    assert most > 1, "KEDA asks for more than one"
+    for job in jobs:
+        assert service.picture(job)[:8] == b"\x89PNG\r\n\x1a\n"
+    until("all callbacks", lambda: sorted(service.callbacks()) == sorted(jobs))
+    until("idle to no pod", lambda: not pods("tiny"))
+
+
+def test_a_commit_adds_a_runtime_and_removes_another(repository: Repository, service: Service) -> None:
+    assert service.queues() == {"going", "tiny"}
+    config = repository.config
+    repository.commit(config.replace("name: going", "name: coming").replace("going.safetensors", "coming.safetensors"))
+    refresh()
+
+    until("runtime added: its Application is healthy", lambda: application_is("coming"))
+    until("runtime removed: its Application is gone", lambda: get("application", "going", "--namespace=argocd") is None)
+    until("queues follow", lambda: service.queues() == {"coming", "tiny"})
+    until("subscriptions follow", lambda: service.subscribed() == {"coming", "tiny"})
+    until("the API's routing follows", lambda: service.runtimes() == {"coming", "tiny"})
+    assert not items("deployments", "--namespace=studio", "--selector=app.kubernetes.io/instance=going")
+
+
+def test_what_is_changed_by_hand_is_put_back(service: Service) -> None:
+    service.unsubscribe("tiny")
+    kubectl("delete", "deployment", "tiny-inference-api")
+
+    until("subscription is back", lambda: "tiny" in service.subscribed())
+    until("Deployment is back", lambda: get("deployment", "tiny-inference-api") is not None)
+
+
+def pods(runtime: str) -> list[str]:
+    """Return the names of a runtime's pods."""
+    return [
+        item["metadata"]["name"] for item in items("pods", f"--selector=app.kubernetes.io/instance={runtime}", "-A")
+    ]

@@ -1,6 +1,7 @@
 """The programs of the cluster, and the files that configure them."""
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from bootstrap.local import emulator
 from tests.e2e.cluster import keys
 from tests.e2e.cluster.places import (
     CGROUP,
+    CHARTS,
     CONTAINERD,
     DNS,
     EMULATOR_PORT,
@@ -41,7 +43,7 @@ class Component:
 
 def write_files() -> None:
     """Write what the components read: keys, kubeconfig files, and settings."""
-    for folder in (STATE, CONTAINERD, REPOSITORIES, STATE / "cni", IMAGES / "blobs", STATE / "emulator"):
+    for folder in (STATE, CHARTS, CONTAINERD, REPOSITORIES, STATE / "cni", IMAGES / "blobs", STATE / "emulator"):
         folder.mkdir(parents=True, exist_ok=True)
     if not (KEYS / "service-accounts.pub").exists():
         keys.make()
@@ -146,7 +148,7 @@ def node(k8s: Path) -> list[Component]:
 
 
 def services(crane: Path) -> list[Component]:
-    """Return what the cluster finds outside itself: registry, git server, AWS emulator."""
+    """Return what the cluster finds outside itself: registry, git server, chart repositories, AWS emulator."""
     aws = emulator.environ(EMULATOR_PORT, ACCOUNT, REGION, STATE / "emulator")
     # Its network is the cluster's own; URLs that it hands out are for pods and for tests.
     aws |= {"BIND_HOST": "0.0.0.0", "MINISTACK_HOST": NODE}
@@ -158,6 +160,13 @@ def services(crane: Path) -> list[Component]:
         Component(
             "git",
             ["git", "daemon", "--reuseaddr", "--export-all", f"--base-path={REPOSITORIES}", f"--listen={NODE}"],
+        ),
+        Component(
+            "charts",
+            [
+                *(sys.executable, "-m", "tests.e2e.cluster.charts", str(CHARTS)),
+                *(str(KEYS / "charts.crt"), str(KEYS / "charts.key")),
+            ],
         ),
         Component("emulator", emulator.command(ROOT / ".venv-emulator"), aws),
     ]

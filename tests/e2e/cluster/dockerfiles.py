@@ -7,8 +7,6 @@ release's own Python 3.13 and pip.
 import configparser
 import hashlib
 import os
-import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -19,10 +17,12 @@ from tests.e2e.cluster import debian, store
 from tests.e2e.cluster.components import ROOT
 from tests.e2e.cluster.debian import Debian
 from tests.e2e.cluster.places import BUILDS, IMAGES
+from tests.images.dockerfile import parse
 
 BASE = Debian("trixie", ("python3.13-venv", "python3-pip", "python-is-python3", "ca-certificates"))
 CERTIFICATES = Path("/etc/ssl/certs")
-# In a mount namespace, so that no mount outlives it, and with what is outside of its folders, but not ours, read-only.
+# In a mount namespace, so that no mount outlives it. It would keep a cache below /var/lib, whatever its folders are, but
+# goes without one where that is read-only.
 ENCLOSED = ["unshare", "--mount", "--propagation=private", "sh", "-c"]
 ENCLOSED += ['mount --bind /var/lib /var/lib && mount -o remount,bind,ro /var/lib && exec "$@"', "sh"]
 
@@ -42,7 +42,8 @@ def build(folder: str) -> str:
     Raises:
         ImageError: buildah is not installed, or fails.
     """
-    reference = f"{folder}:{_key(folder)}"
+    commit = _git("rev-parse", "HEAD").strip()
+    reference = f"{folder}:{_key(folder, commit)}"
     if store.has(reference):
         return reference
     if not shutil.which("buildah"):
@@ -51,15 +52,15 @@ def build(folder: str) -> str:
     began = time.monotonic()
     sys.stderr.write(f"Building {folder}/Dockerfile\n")
     with store.folder() as temporary:
-        _build(folder, reference, temporary)
+        _build(folder, commit, reference, temporary)
     sys.stderr.write(f"Built {folder}/Dockerfile in {time.monotonic() - began:.0f} s\n")
     return reference
 
 
-def _build(folder: str, reference: str, temporary: Path) -> None:
+def _build(folder: str, commit: str, reference: str, temporary: Path) -> None:
     context, settings, image = (temporary / it for it in ("context", "pip.conf", "image"))
     context.mkdir()
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True)
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True)
     subprocess.run(["tar", "--extract", f"--directory={context}"], input=archive.stdout, check=True)
     settings.write_text(pip_settings())
     name = folder.replace("/", "-")
@@ -73,19 +74,13 @@ def _build(folder: str, reference: str, temporary: Path) -> None:
     store.take(reference, image)
 
 
-def _key(folder: str) -> str:
+def _key(folder: str, commit: str) -> str:
     """Return a key made of all that the Dockerfile of `folder` reads, as git names it."""
-    dockerfile = f"{folder}/Dockerfile"
-    ignored = [".dockerignore", f"{dockerfile}.dockerignore"]
-    contents = _git("ls-tree", "HEAD", "--", dockerfile, *ignored, *sources(_git("show", f"HEAD:{dockerfile}")))
+    path = f"{folder}/Dockerfile"
+    dockerfile = parse(Path(path), _git("show", f"{commit}:{path}"))
+    sources = [source for source, _ in dockerfile.context]
+    contents = _git("ls-tree", commit, "--", path, f"{path}.dockerignore", ".dockerignore", *sources)
     return hashlib.sha256(f"{BASE.reference}\n{contents}".encode()).hexdigest()[:16]
-
-
-def sources(dockerfile: str) -> list[str]:
-    """Return the paths that a Dockerfile copies out of the build's context."""
-    lines = re.sub(r"\\\n\s*", " ", dockerfile).splitlines()
-    copies = [shlex.split(line)[1:] for line in lines if line.startswith("COPY ")]
-    return [path for words in copies if not words[0].startswith("--from=") for path in words[:-1]]
 
 
 def pip_settings() -> str:

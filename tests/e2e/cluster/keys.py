@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.e2e.cluster.places import API_SERVER, KEYS, NODE
+from tests.e2e.cluster.places import API_SERVER, CHART_HOSTS, KEYS, NODE
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 LIFETIME = datetime.timedelta(days=30)
@@ -31,6 +31,7 @@ IDENTITIES = {
         "kube-apiserver",
         hosts=("localhost", "kubernetes.default.svc", "kubernetes.default", "127.0.0.1", "10.96.0.1", NODE),
     ),
+    "charts": Identity("charts", hosts=CHART_HOSTS),
     "admin": Identity("admin", "system:masters"),
     "controller-manager": Identity("system:kube-controller-manager"),
     "scheduler": Identity("system:kube-scheduler"),

@@ -16,6 +16,10 @@ CONTAINERD = STATE / "containerd"
 IMAGES = cache() / "images"
 BUILDS = cache() / "builds"
 
+# Files of chart repositories, in a folder for each host.
+CHARTS = STATE / "charts"
+CHART_HOSTS = ("charts.crossplane.io",)
+
 # A pair of interfaces joins the cluster's network namespace to this machine. It goes when the namespace goes.
 LINK = "darkroom-e2e"
 HOST = "10.88.0.2"

@@ -1,6 +1,5 @@
 """What runs in the cluster before git says anything: DNS, Argo CD and Crossplane, each as pods of its own release."""
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import yaml
 from tests.e2e.cluster.components import PAUSE, ROOT
 from tests.e2e.cluster.debian import Debian
 from tests.e2e.cluster.images import Image, push
-from tests.e2e.cluster.places import KUBECONFIG
+from tests.e2e.cluster.places import CHART_HOSTS, KEYS, KUBECONFIG
 from tools.install import CONTROL_PLANE, install
 from tools.modules import download
 
@@ -49,6 +48,11 @@ def install_dns() -> None:
     wait_for_deployments("kube-system")
 
 
+def give_pods_aws() -> None:
+    """Tell every pod from now on where AWS is, as EKS tells pods who they are there."""
+    kubectl("apply", "--filename", str(Path(__file__).with_name("aws.yaml")))
+
+
 def install_argocd() -> None:
     """Install Argo CD's own manifests, as they are."""
     module, version = download("github.com/argoproj/argo-cd/v3"), CONTROL_PLANE["argocd"].version
@@ -83,38 +87,8 @@ def install_argocd() -> None:
         )
     )
     kubectl("create", "namespace", "argocd")
-    kubectl("apply", "--server-side", "--namespace=argocd", "--filename=-", stdin=manifests)
-    # Those manifests are not a chart: of its values, what is said of health and tracking holds for them, too.
-    values = yaml.safe_load((ROOT / "apps" / "argocd" / "values.yaml").read_text())
-    settings = json.dumps({"data": values["configs"]["cm"]})
-    kubectl("patch", "configmap", "argocd-cm", "--namespace=argocd", f"--patch={settings}")
-    kubectl("delete", "pod", "--namespace=argocd", "--selector=app.kubernetes.io/name=argocd-application-controller")
+    kubectl("apply", "--server-side", "--namespace=argocd", "--filename=-", stdin=_configured(manifests))
     wait_for_deployments("argocd")
-
-
-def install_crossplane() -> None:
-    """Install the chart of Crossplane's release with the values of `apps/crossplane`."""
-    module, version = download("github.com/crossplane/crossplane/v2"), CONTROL_PLANE["crossplane-core"].version
-    crds = {f"crds/{path.name}": path for path in (module / "cluster" / "crds").glob("*.yaml")}
-    webhooks = module / "cluster" / "webhookconfigurations"
-    push(
-        Image(
-            f"crossplane/crossplane:{version}",
-            {"bin/crossplane": install("crossplane-core")}
-            | crds
-            | {f"webhookconfigurations/{path.name}": path for path in webhooks.glob("*.yaml")},
-            {"Entrypoint": ["/bin/crossplane"], "User": "65532"},
-        )
-    )
-    values = ROOT / "apps" / "crossplane" / "values.yaml"
-    chart = module / "cluster" / "charts" / "crossplane"
-    _run(
-        [
-            *(str(install("helm")), "install", "crossplane", str(chart), f"--kubeconfig={KUBECONFIG}"),
-            *("--namespace=crossplane-system", "--create-namespace", f"--values={values}"),
-            *(f"--set=image.tag={version}", "--wait", f"--timeout={READY_SECONDS}s"),
-        ]
-    )
 
 
 def install_keda() -> None:
@@ -135,6 +109,24 @@ def install_definitions_of_karpenter() -> None:
     """Install the kinds of Karpenter, without which no chart of a runtime is accepted."""
     definitions = download("github.com/aws/karpenter-provider-aws") / "pkg" / "apis" / "crds"
     kubectl("apply", "--server-side", f"--filename={definitions}")
+
+
+def _configured(manifests: str) -> str:
+    """Return Argo CD's manifests with what the chart would make of our values, and whom to trust for charts.
+
+    They are not a chart: of `apps/argocd/values.yaml`, what is said of health and tracking holds for them, too.
+    """
+    values = yaml.safe_load((ROOT / "apps" / "argocd" / "values.yaml").read_text())
+    certificate = (KEYS / "ca.crt").read_text()
+    settings = {
+        "argocd-cm": values["configs"]["cm"],
+        "argocd-tls-certs-cm": dict.fromkeys(CHART_HOSTS, certificate),
+    }
+    documents = [document for document in yaml.safe_load_all(manifests) if document]
+    for document in documents:
+        if document["kind"] == "ConfigMap" and (data := settings.get(document["metadata"]["name"])):
+            document["data"] = document.get("data", {}) | data
+    return yaml.safe_dump_all(documents)
 
 
 def wait_for_deployments(namespace: str) -> None:
