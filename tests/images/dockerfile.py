@@ -26,13 +26,18 @@ class Dockerfile:
 
     @property
     def context(self) -> list[tuple[str, str]]:
-        """What is copied from the build context into which place, in the first stage and the last."""
+        """What is copied from the build context into which place, in all stages."""
         copies = [shlex.split(arguments) for arguments in self.all("COPY")]
-        return [(source, target) for source, target in (it for it in copies if not it[0].startswith("--"))]
+        return [(source, words[-1]) for words in copies if not words[0].startswith("--") for source in words[:-1]]
 
 
 def read(path: Path) -> Dockerfile:
     """Return what is in a Dockerfile."""
-    text = re.sub(r"^\s*#.*\n", "", path.read_text(), flags=re.MULTILINE)
+    return parse(path, path.read_text())
+
+
+def parse(path: Path, text: str) -> Dockerfile:
+    """Return what is in the text of a Dockerfile."""
+    text = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)
     lines = re.sub(r"\\\n\s*", " ", text).splitlines()
     return Dockerfile(path, [(word, rest.strip()) for word, _, rest in (it.partition(" ") for it in lines if it)])

@@ -21,8 +21,8 @@ from tests.images.dockerfile import parse
 
 BASE = Debian("trixie", ("python3.13-venv", "python3-pip", "python-is-python3", "ca-certificates"))
 CERTIFICATES = Path("/etc/ssl/certs")
-# In a mount namespace, so that no mount outlives it. It would keep a cache below /var/lib, whatever its folders are, but
-# goes without one where that is read-only.
+# In a mount namespace, so that no mount outlives it. Whatever its folders are, it would keep a cache below /var/lib;
+# where that is read-only, it goes without.
 ENCLOSED = ["unshare", "--mount", "--propagation=private", "sh", "-c"]
 ENCLOSED += ['mount --bind /var/lib /var/lib && mount -o remount,bind,ro /var/lib && exec "$@"', "sh"]
 
