@@ -194,11 +194,12 @@ def runtime_application(config: Config, runtime: Runtime) -> Manifest:
     helm = {"releaseName": names.RELEASE.name(config.stack_name, runtime.name), "valuesObject": values(config, runtime)}
     name = names.APPLICATION.name(config.stack_name, runtime.name)
     application = argocd.application(name, RUNTIMES_WAVE, {**_chart(config, runtime), "helm": helm}, runtime.namespace)
-    application["spec"]["syncPolicy"]["syncOptions"].append("RespectIgnoreDifferences=true")
-    # KEDA decides how many replicas there are.
-    application["spec"]["ignoreDifferences"] = [
-        {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}
-    ]
+    if runtime.extra_values.pods.scaling.enabled:
+        # KEDA decides how many replicas there are.
+        application["spec"]["syncPolicy"]["syncOptions"].append("RespectIgnoreDifferences=true")
+        application["spec"]["ignoreDifferences"] = [
+            {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}
+        ]
     return application
 
 

@@ -253,6 +253,13 @@ def test_a_runtime_is_a_helm_release_that_leaves_replicas_to_keda() -> None:
     assert spec["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}
 
 
+def test_replicas_are_what_git_says_where_keda_does_not_decide() -> None:
+    fixed = ONE.replace("a.safetensors}", "a.safetensors, extraValues: {runtime: {scaling: {enabled: false}}}}")
+    spec = manifests(fixed)["applications/runtimes/sdruntime.yaml"]["spec"]
+    assert "ignoreDifferences" not in spec
+    assert "RespectIgnoreDifferences=true" not in spec["syncPolicy"]["syncOptions"]
+
+
 def test_charts_of_your_own_are_asked_for_the_way_argo_cd_wants() -> None:
     rendered = manifests(text_of("charts-of-your-own"))
 
