@@ -8,6 +8,9 @@ from generator.model import Config
 
 Manifest = dict[str, Any]
 
+# Heeded by the health check of Applications in apps/argocd/values.yaml, too, so that no wave waits.
+IGNORE_HEALTH = "argocd.argoproj.io/ignore-healthcheck"
+
 SERVER = "https://kubernetes.default.svc"
 
 # What runtimes and claims are made of, by API group: nothing else goes into the cluster on their account. Runtimes with
@@ -81,7 +84,7 @@ def add_on_application(config: Config, add_on: AddOn, rendered: str) -> Manifest
     metadata, spec = made["metadata"], made["spec"]
     if not add_on.essential:
         # Whatever becomes of it holds up nothing else.
-        metadata["annotations"]["argocd.argoproj.io/ignore-healthcheck"] = "true"
+        metadata["annotations"][IGNORE_HEALTH] = "true"
     if add_on.name == names.ARGOCD:
         # Argo CD must not take itself away while it takes away others.
         del metadata["finalizers"]
@@ -105,7 +108,8 @@ def root(config: Config, applications: str) -> Manifest:
     made = application(names.ROOT, 0, source, names.ARGOCD_NAMESPACE, names.PLATFORM_PROJECT)
     # Taking it away, by mistake too, leaves everything as it is. bootstrap/eks takes the others away one by one.
     del made["metadata"]["finalizers"]
-    made["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] = "Prune=false"
+    # It is one of its own resources, and would wait for itself.
+    made["metadata"]["annotations"] |= {"argocd.argoproj.io/sync-options": "Prune=false", IGNORE_HEALTH: "true"}
     return made
 
 

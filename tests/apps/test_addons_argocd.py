@@ -76,6 +76,13 @@ def test_an_application_that_was_never_synced_in_whole_is_in_progress() -> None:
     assert judge({"status": half | {"operationState": {"phase": "Succeeded"}}})[0] == "Healthy", "out of sync later"
 
 
+def test_an_application_whose_health_is_ignored_holds_up_no_wave() -> None:
+    judge = health(CM["resource.customizations.health.argoproj.io_Application"])
+    annotations = {"argocd.argoproj.io/ignore-healthcheck": "true"}
+    ill = {"metadata": {"annotations": annotations}, "status": {"health": {"status": "Degraded"}}}
+    assert judge(ill)[0] == "Healthy"
+
+
 def test_what_crossplane_composes_is_not_taken_for_the_applications_own() -> None:
     assert CM["application.resourceTrackingMethod"] == "annotation"
     excluded = {kind for entry in yaml.safe_load(CM["resource.exclusions"]) for kind in entry["kinds"]}

@@ -95,7 +95,7 @@ def test_each_thing_comes_after_what_it_needs() -> None:
 
 
 def test_runtimes_do_not_wait_for_observability() -> None:
-    ignored = "argocd.argoproj.io/ignore-healthcheck"
+    ignored = argocd.IGNORE_HEALTH
     rendered = manifests(f"{ONE}  addOns: {{prometheusRules: true}}\n")
     found = {
         Path(path).stem
