@@ -102,7 +102,7 @@ def test_runtimes_do_not_wait_for_observability() -> None:
         for path, manifest in rendered.items()
         if manifest.get("kind") == "Application" and ignored in manifest["metadata"]["annotations"]
     }
-    assert found == {"observability", "prometheus-rules"}
+    assert found == {"observability", "prometheus-rules", "root"}, "the root does not wait for itself either"
 
 
 def test_taking_the_root_away_takes_nothing_else_away() -> None:
