@@ -9,6 +9,10 @@ from tests.e2e.steps import application_is, condition, get, items, refresh, unti
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
+SELECTOR = "app.kubernetes.io/instance="
+# As long as the small model can be kept busy by one job: most of a minute.
+LONG = {"prompt": "a green triangle", "steps": 150, "n_iter": 16}
+
 # Steps build on what those before left.
 
 
@@ -23,7 +27,7 @@ def test_the_root_application_brings_the_platform_in_its_waves(repository: Repos
 def test_claims_become_managed_resources_and_ready(repository: Repository) -> None:
     until("claims synced and healthy", lambda: application_is("claims"), 300)
 
-    claims = [*items("inferenceapis", "-A"), *items("inferenceruntimes", "-A")]
+    claims = [*items("inferenceapis", "--all-namespaces"), *items("inferenceruntimes", "--all-namespaces")]
     assert {claim["metadata"]["name"]: condition(claim, "Ready") for claim in claims} == {
         "darkroom-e2e": "True",
         "tiny": "True",
@@ -36,7 +40,6 @@ def test_runtime_is_healthy_without_a_pod(repository: Repository) -> None:
 
     until("KEDA watches the queue", lambda: condition(get("scaledobject", "tiny"), "Ready") == "True")
     until("no pod", lambda: not pods("tiny"))
-    assert items("inferenceruntimes", "-A")
 
 
 def test_a_burst_of_jobs_brings_pods_and_they_go_again(service: Service) -> None:
@@ -63,7 +66,7 @@ def test_a_commit_adds_a_runtime_and_removes_another(repository: Repository, ser
     until("queues follow", lambda: service.queues() == {"coming", "tiny"})
     until("subscriptions follow", lambda: service.subscribed() == {"coming", "tiny"})
     until("the API's routing follows", lambda: service.runtimes() == {"coming", "tiny"})
-    assert not items("deployments", "--namespace=studio", "--selector=app.kubernetes.io/instance=going")
+    assert not items("deployments", "--namespace=studio", f"--selector={SELECTOR}going")
 
 
 def test_what_is_changed_by_hand_is_put_back(service: Service) -> None:
@@ -74,8 +77,36 @@ def test_what_is_changed_by_hand_is_put_back(service: Service) -> None:
     until("Deployment is back", lambda: get("deployment", "tiny-inference-api") is not None)
 
 
+def test_a_busy_pod_survives_scale_in(service: Service) -> None:
+    long = service.submit("tiny", **LONG)
+    until("long job runs", lambda: service.state(long)["status"] == "running")
+    (busy,) = pods("tiny")
+    burst = [service.submit("tiny", prompt=f"a blue square {n}") for n in range(12)]
+    until("more pods", lambda: len(pods("tiny")) > 1)
+    until("burst done", lambda: all(service.state(job)["status"] == "succeeded" for job in burst))
+
+    until("idle pods gone", lambda: pods("tiny") == [busy])
+    assert service.state(long)["status"] == "running"
+    until("long job done", lambda: service.state(long)["status"] == "succeeded")
+    assert service.callbacks().count(long) == 1
+    until("idle to no pod", lambda: not pods("tiny"))
+
+
+def test_a_drained_node_hands_its_job_back(service: Service) -> None:
+    job = service.submit("tiny", **LONG)
+    until("job runs", lambda: service.state(job)["status"] == "running")
+    (drained,) = pods("tiny")
+
+    kubectl("drain", "node1", f"--pod-selector={SELECTOR}tiny", "--delete-emptydir-data", "--timeout=120s")
+    until("handed back", lambda: service.state(job)["status"] == "queued")
+    kubectl("uncordon", "node1")
+
+    until("runs elsewhere", lambda: service.state(job)["status"] == "running" and drained not in pods("tiny"))
+    until("done", lambda: service.state(job)["status"] == "succeeded")
+    until("told once", lambda: service.callbacks().count(job) == 1)
+
+
 def pods(runtime: str) -> list[str]:
-    """Return the names of a runtime's pods."""
-    return [
-        item["metadata"]["name"] for item in items("pods", f"--selector=app.kubernetes.io/instance={runtime}", "-A")
-    ]
+    """Return the names of a runtime's pods, those that are about to end left out."""
+    found = items("pods", f"--selector={SELECTOR}{runtime}", "--all-namespaces")
+    return [pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]]
