@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import crossplane, dockerfiles, machine, platform
+from tests.e2e.cluster import crossplane, dockerfiles, karpenter, machine, platform
 from tests.e2e.cluster.components import ROOT
 from tests.e2e.cluster.places import REPOSITORIES
 from tests.e2e.cluster.platform import kubectl
@@ -58,7 +58,7 @@ class Repository:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """Bring a cluster up with Argo CD and KEDA, and with all else where manifests look for it; take it down."""
+    """Bring a cluster up with Argo CD, KEDA and Karpenter, and all else where manifests look for it; take it down."""
     began = time.monotonic()
     try:
         machine.up(install("k8s"), install("crane"))
@@ -68,7 +68,7 @@ def cluster() -> Iterator[None]:
             platform.install_argocd,
             crossplane.publish,
             platform.install_keda,
-            platform.install_definitions_of_karpenter,
+            karpenter.install_karpenter,
             publish_own_images,
         ):
             step()

@@ -61,5 +61,6 @@ def _situation() -> str:
         operation = item.get("status", {}).get("operationState", {})
         lines += [f"{item['metadata']['name']}: {operation.get('phase')}: {operation.get('message')}"]
     lines.append(kubectl("get", "pods", "--all-namespaces", "--field-selector=status.phase!=Running"))
-    lines.append(kubectl("get", "inferenceapis,inferenceruntimes", "--all-namespaces"))
+    for claim in (*items("inferenceapis", "--all-namespaces"), *items("inferenceruntimes", "--all-namespaces")):
+        lines.append(f"{claim['kind']} {claim['metadata']['name']}: Ready: {condition(claim, 'Ready') or 'Unknown'}")
     return "\n".join(lines)

@@ -23,11 +23,9 @@ ALLOWED = ["g4dn.xlarge", "g5.xlarge"]
 
 @pytest.fixture(scope="module", autouse=True)
 def before(repository: Repository) -> Iterator[str]:
-    """Commit a runtime on GPUs, hand it over to Argo CD, and give the cluster's file as it is without that runtime."""
+    """Bring a runtime on GPUs, and give the cluster's file as it was; the rest of the cluster is another story."""
     before = repository.config
-    repository.commit(with_painter(before, replicas=1))
-    for path in ("projects/darkroom.yaml", f"runtimes/{RUNTIME}.yaml"):
-        kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=rendered(path))
+    deliver(repository, with_painter(before, replicas=1))
     yield before
     repository.commit(before)
     refresh()
@@ -35,6 +33,7 @@ def before(repository: Repository) -> Iterator[str]:
 
 
 def test_a_waiting_pod_gets_a_node_of_a_type_that_its_runtime_allows() -> None:
+    until("chart synced", lambda: get("nodepool", RUNTIME) is not None)
     until("nodes can be had", lambda: condition(get("nodepool", RUNTIME), "Ready") == "True")
     until("node asked for", nodes_asked_for)
     until("pod runs", lambda: running_on() is not None)
@@ -69,8 +68,7 @@ def test_a_pod_moves_before_its_spot_instance_is_taken() -> None:
 
 
 def test_a_node_goes_when_its_pod_is_gone(repository: Repository, before: str) -> None:
-    repository.commit(with_painter(before, replicas=0))
-    refresh()
+    deliver(repository, with_painter(before, replicas=0))
 
     until("pod gone", lambda: not pods())
     until("node gone", lambda: not nodes_asked_for() and names(items("nodes")) == ["node1"])
@@ -93,11 +91,14 @@ def with_painter(config: str, replicas: int) -> str:
     return str(yaml.safe_dump(document))
 
 
-def rendered(path: str) -> str:
-    """Return an Application as git has it."""
-    command = ["git", f"--git-dir={REPOSITORIES / 'darkroom.git'}", "show"]
-    command.append(f"main:{FOLDER}/rendered/applications/{path}")
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def deliver(repository: Repository, config: str) -> None:
+    """Commit a cluster's file and hand the runtime's Application over to Argo CD, as the root Application would."""
+    repository.commit(config)
+    for path in ("projects/darkroom.yaml", f"runtimes/{RUNTIME}.yaml"):
+        command = ["git", f"--git-dir={REPOSITORIES / 'darkroom.git'}", "show"]
+        command.append(f"main:{FOLDER}/rendered/applications/{path}")
+        manifest = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=manifest)
 
 
 def nodes_asked_for() -> list[Manifest]:

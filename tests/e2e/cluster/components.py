@@ -148,7 +148,7 @@ def node(k8s: Path) -> list[Component]:
 
 
 def services(crane: Path) -> list[Component]:
-    """Return what the cluster finds outside itself: registry, git server, chart repositories, AWS emulator."""
+    """Return what the cluster finds outside itself: registry, git server, chart repositories, AWS emulators."""
     aws = emulator.environ(EMULATOR_PORT, ACCOUNT, REGION, STATE / "emulator")
     # Its network is the cluster's own; URLs that it hands out are for pods and for tests.
     aws |= {"BIND_HOST": "0.0.0.0", "MINISTACK_HOST": NODE}
@@ -169,6 +169,7 @@ def services(crane: Path) -> list[Component]:
             ],
         ),
         Component("emulator", emulator.command(ROOT / ".venv-emulator"), aws),
+        Component("ec2", [sys.executable, "-m", "tests.e2e.cluster.ec2"]),
     ]
 
 

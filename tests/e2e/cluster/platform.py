@@ -105,12 +105,6 @@ def install_keda() -> None:
     wait_for_deployments("keda")
 
 
-def install_definitions_of_karpenter() -> None:
-    """Install the kinds of Karpenter, without which no chart of a runtime is accepted."""
-    definitions = download("github.com/aws/karpenter-provider-aws") / "pkg" / "apis" / "crds"
-    kubectl("apply", "--server-side", f"--filename={definitions}")
-
-
 def _configured(manifests: str) -> str:
     """Return Argo CD's manifests with what the chart would make of our values, and whom to trust for charts.
 
