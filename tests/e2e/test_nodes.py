@@ -51,12 +51,10 @@ def test_a_waiting_pod_gets_a_node_of_a_type_that_its_runtime_allows() -> None:
 
 
 def test_a_node_without_a_gpu_has_no_pod_of_the_runtime_and_one_with_has_no_other() -> None:
-    everywhere = items("pods", "--all-namespaces")
-    machine = {pod["metadata"]["name"] for pod in everywhere if pod["spec"].get("nodeName") == "node1"}
-    others = {pod["metadata"]["name"] for pod in everywhere if pod["spec"].get("nodeName") != "node1"}
+    on = {pod["metadata"]["name"]: pod["spec"].get("nodeName") for pod in items("pods", "--all-namespaces")}
 
-    assert machine
-    assert others == {pod["metadata"]["name"] for pod in pods()}
+    assert "node1" in on.values()
+    assert {name for name, node in on.items() if node not in ("node1", None)} == set(names(pods()))
 
 
 def test_a_pod_moves_before_its_spot_instance_is_taken() -> None:
