@@ -116,11 +116,11 @@ def _configured(manifests: str) -> str:
         "argocd-cm": values["configs"]["cm"],
         "argocd-tls-certs-cm": dict.fromkeys(CHART_HOSTS, certificate),
     }
-    documents = [document for document in yaml.safe_load_all(manifests) if document]
+    documents = [document for document in yaml.load_all(manifests, yaml.CSafeLoader) if document]
     for document in documents:
         if document["kind"] == "ConfigMap" and (data := settings.get(document["metadata"]["name"])):
             document["data"] = document.get("data", {}) | data
-    return yaml.safe_dump_all(documents)
+    return str(yaml.dump_all(documents, Dumper=yaml.CSafeDumper))
 
 
 def wait_for_deployments(namespace: str) -> None:
