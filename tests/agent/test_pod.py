@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import json
+import pkgutil
 import ssl
 import threading
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -47,29 +49,32 @@ class ApiServer:
         return [body["metadata"]["annotations"] for *_, body in self.seen if isinstance(body, dict)]
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """Return the files of a certificate for 127.0.0.1 that is its own authority, and of its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
+def certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """Return the files of an authority as that of EKS is, of a certificate of it for 127.0.0.1, and of its key."""
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("kubernetes", "server")]
     today = datetime.datetime.now(datetime.UTC)
-    signed = (
+    builders = [
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
+        .issuer_name(names[0])
         .public_key(key.public_key())
-        .serial_number(1)
+        .serial_number(x509.random_serial_number())
         .not_valid_before(today - datetime.timedelta(days=1))
         .not_valid_after(today + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        for name, key in zip(names, keys, strict=True)
+    ]
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    authority = builders[0].add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    files = folder / "ca.crt", folder / "tls.crt", folder / "tls.key"
+    for file, builder in zip(files, (authority, builders[1].add_extension(address, critical=False)), strict=False):
+        file.write_bytes(builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    files[2].write_bytes(
+        keys[1].private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
     )
-    authority, secret = folder / "ca.crt", folder / "tls.key"
-    authority.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return authority, secret
+    return files
 
 
 @pytest.fixture
@@ -99,9 +104,9 @@ def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiS
         def handle_error(self, request: object, client_address: object) -> None:
             pass  # clients that gave up are what the tests are about
 
-    authority, secret = certificate(tmp_path)
+    authority, certificate, key = certificates(tmp_path)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(authority, secret)
+    tls.load_cert_chain(certificate, key)
     token = tmp_path / "token"
     token.write_text("a-token")
     with Server(("127.0.0.1", 0), Handler) as server:
@@ -167,6 +172,22 @@ def test_pod_is_marked_while_the_agent_works_and_unmarked_when_it_is_idle(api_se
     eventually(lambda: api_server.patches() == [MARKED, UNMARKED], "their end")
     agent.busy = True
     eventually(lambda: api_server.patches() == [MARKED, UNMARKED, MARKED], "the marks")
+
+
+@pytest.mark.parametrize("maker", ["ssl.create_default_context", "urllib3.connection.create_urllib3_context"])
+def test_authority_without_key_identifier_is_trusted_as_the_one_of_eks_has_none(
+    api_server: ApiServer, mark: Mark, monkeypatch: pytest.MonkeyPatch, maker: str
+) -> None:
+    make: Callable[..., ssl.SSLContext] = pkgutil.resolve_name(maker)
+
+    def as_python_3_13(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        context = make(*args, **kwargs)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(maker, as_python_3_13)
+    mark(busy=True)
+    eventually(lambda: api_server.patches() == [MARKED], "the mark")
 
 
 def test_pod_that_works_on_is_patched_once_however_many_jobs_it_does(api_server: ApiServer, mark: Mark) -> None:
