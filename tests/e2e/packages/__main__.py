@@ -8,7 +8,7 @@ from tests.e2e.packages import function_python, provider
 
 FAMILY = "provider-family-aws"
 
-NAMES = rf"^crossplane-contrib-(function-python|{FAMILY}|provider-aws-[a-z]+)-"
+NAMES = rf"^crossplane-contrib-(function-python|{FAMILY}|provider-aws-[a-z0-9]+)-"
 
 (package,) = re.findall(NAMES, socket.gethostname())
 if package == "function-python":
