@@ -12,6 +12,7 @@ from api.reconciliation import Reconciler
 from api.record import Records
 from api.runtimes import RoutingTable
 from api.settings import Settings
+from api.signing import Signer
 from api.state import States
 from api.waiting import Waiting
 
@@ -42,7 +43,7 @@ def assemble(settings: Settings, clients: Clients) -> Service:
     outbox = Outbox(clients, bucket)
     index = Index(clients, bucket)
     desk = Desk(table, records, publisher, outbox, index)
-    states = States(clients, records, table, queues, bucket, settings.presign_seconds)
+    states = States(records, table, queues, bucket, Signer(clients, bucket, settings.presign_seconds))
     return Service(
         bucket=bucket,
         table=table,

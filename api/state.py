@@ -1,18 +1,17 @@
 """How a job fares, as its record tells."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.aws import Clients
 from api.ending import overdue
 from api.queues import Depth, Queues
 from api.record import Document, Record, Records, Written, parse
 from api.runtimes import RoutingTable
+from api.signing import Signer
 from contract import keys
 from contract.job import Task
 from contract.result import Failure, Result
@@ -108,22 +107,17 @@ class States:
 
     def __init__(
         self,
-        clients: Clients,
         records: Records,
         table: RoutingTable,
         queues: Queues,
         bucket: str,
-        presign_seconds: int,
+        signer: Signer,
     ) -> None:
-        self._s3 = clients.s3
         self._records = records
         self._table = table
         self._queues = queues
         self._bucket = bucket
-        self._presign_seconds = presign_seconds
-        # The same link for a while: it is much of what an answer costs us, and browsers know its picture already.
-        self._fresh_seconds = presign_seconds / 10
-        self._link = lru_cache(maxsize=4096)(self._sign)
+        self._signer = signer
         # A job is asked for again and again, and most of its record stays as it is.
         self._remembered = lru_cache(maxsize=1024)(self._fetch)
         self._readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="state")
@@ -215,15 +209,8 @@ class States:
         key = s3.removeprefix(ours)
         if not s3.startswith(ours) or key.partition("/")[0] in {"", *keys.RESERVED}:
             return Image(s3=s3)
-        url, expires_at = self._link(key, int(time.monotonic() // self._fresh_seconds))
+        url, expires_at = self._signer.link(key)
         return Image(url=url, s3=s3, expires_at=expires_at)
-
-    def _sign(self, key: str, _period: int) -> tuple[str, datetime]:
-        expires_at = datetime.now(UTC) + timedelta(seconds=self._presign_seconds)
-        url = self._s3.generate_presigned_url(
-            "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=self._presign_seconds
-        )
-        return url, expires_at
 
 
 def _begun(noted: dict[str, Any], written: datetime) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def test_a_link_stays_the_same_for_a_while_so_that_a_browser_knows_its_picture(
     submit(platform)
     platform.put("mine", keys.RESULT, result(images=[f"s3://{BUCKET}/output/mine/mine-0a1b-1.png"]))
     now = 1_000_000.0
-    monkeypatch.setattr("api.state.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("api.signing.time", SimpleNamespace(monotonic=lambda: now))
     [first] = state(platform)["images"]
     assert state(platform)["images"] == [first]
     now += platform.settings.presign_seconds / 10
