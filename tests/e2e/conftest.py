@@ -69,6 +69,7 @@ def cluster() -> Iterator[None]:
             crossplane.publish,
             platform.install_keda,
             karpenter.install_karpenter,
+            platform.offer_gpus,
             publish_own_images,
         ):
             step()

@@ -35,7 +35,7 @@ class Service:
 
     def submit(self, runtime: str, **parameters: object) -> str:
         """Ask for a picture, and return the job's id."""
-        body = {"runtime": runtime, "input": {"width": 256, "height": 256, "steps": 10, **parameters}}
+        body = {"runtime": runtime, "input": {"width": 256, "height": 256, "steps": 20, **parameters}}
         answer = requests.post(f"{self.url}/v1/jobs", json=body, timeout=10)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
@@ -64,7 +64,7 @@ class Service:
             answer = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10)
             for message in answer.get("Messages", []):
                 notice = json.loads(json.loads(message["Body"])["Message"])
-                self._notices.append(notice["id_task"])
+                self._notices.append(notice["id"])
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
             if not answer.get("Messages"):
                 return list(self._notices)
@@ -121,6 +121,8 @@ def _start_job_api() -> str:
         "image": asked["imageUri"],
         "command": ["python", "-m", "api", "--host", "0.0.0.0", "--port", str(PORT)],
         "env": environment,
+        # Servers that draw take all that is left of the machine.
+        "resources": {"requests": {"cpu": "500m"}},
     }
     deployment = {
         "apiVersion": "apps/v1",

@@ -10,7 +10,8 @@ from tests.e2e.steps import application_is, condition, get, items, refresh, unti
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 SELECTOR = "app.kubernetes.io/instance="
-# As long as the small model can be kept busy by one job: most of a minute.
+# The small model is kept busy by a job for some seconds, and for most of a minute.
+SHORT = {"steps": 150}
 LONG = {"prompt": "a green triangle", "steps": 150, "n_iter": 16}
 
 # Steps build on what those before left.
@@ -43,15 +44,14 @@ def test_runtime_is_healthy_without_a_pod(repository: Repository) -> None:
 
 
 def test_a_burst_of_jobs_brings_pods_and_they_go_again(service: Service) -> None:
-    jobs = [service.submit("tiny", prompt=f"a red circle {n}") for n in range(12)]
+    jobs = [service.submit("tiny", prompt=f"a red circle {n}", **SHORT) for n in range(16)]
 
-    until("burst to the first picture", lambda: any(service.state(job)["status"] == "succeeded" for job in jobs))
-    until("burst to all pictures", lambda: all(service.state(job)["status"] == "succeeded" for job in jobs))
-    most = len(pods("tiny"))
-    assert most > 1, "KEDA asks for more than one"
+    until("burst to the first picture", lambda: any(succeeded(service, [job]) for job in jobs))
+    until("burst to as many pods as there may be", lambda: len(pods("tiny")) == 3)
+    until("burst to all pictures", lambda: succeeded(service, jobs))
     for job in jobs:
         assert service.picture(job)[:8] == b"\x89PNG\r\n\x1a\n"
-    until("all callbacks", lambda: sorted(service.callbacks()) == sorted(jobs))
+    until("all callbacks", lambda: all(service.callbacks().count(job) == 1 for job in jobs))
     until("idle to no pod", lambda: not pods("tiny"))
 
 
@@ -81,13 +81,13 @@ def test_a_busy_pod_survives_scale_in(service: Service) -> None:
     long = service.submit("tiny", **LONG)
     until("long job runs", lambda: service.state(long)["status"] == "running")
     (busy,) = pods("tiny")
-    burst = [service.submit("tiny", prompt=f"a blue square {n}") for n in range(12)]
+    burst = [service.submit("tiny", prompt=f"a blue square {n}", **SHORT) for n in range(6)]
     until("more pods", lambda: len(pods("tiny")) > 1)
-    until("burst done", lambda: all(service.state(job)["status"] == "succeeded" for job in burst))
+    until("burst done", lambda: succeeded(service, burst))
 
     until("idle pods gone", lambda: pods("tiny") == [busy])
     assert service.state(long)["status"] == "running"
-    until("long job done", lambda: service.state(long)["status"] == "succeeded")
+    until("long job done", lambda: succeeded(service, [long]))
     assert service.callbacks().count(long) == 1
     until("idle to no pod", lambda: not pods("tiny"))
 
@@ -102,8 +102,15 @@ def test_a_drained_node_hands_its_job_back(service: Service) -> None:
     kubectl("uncordon", "node1")
 
     until("runs elsewhere", lambda: service.state(job)["status"] == "running" and drained not in pods("tiny"))
-    until("done", lambda: service.state(job)["status"] == "succeeded")
+    until("done", lambda: succeeded(service, [job]))
     until("told once", lambda: service.callbacks().count(job) == 1)
+
+
+def succeeded(service: Service, jobs: list[str]) -> bool:
+    """Return whether all of these jobs have succeeded; a failed one ends the test."""
+    states = [service.state(job) for job in jobs]
+    assert not [state for state in states if state["status"] in {"failed", "expired", "cancelled"}]
+    return all(state["status"] == "succeeded" for state in states)
 
 
 def pods(runtime: str) -> list[str]:

@@ -1,5 +1,6 @@
 """What runs in the cluster before git says anything: DNS, Argo CD and Crossplane, each as pods of its own release."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tools.modules import download
 ARGOCD_BASE = Debian("bookworm", ("git", "gnupg", "tini", "redis-server", "ca-certificates"))
 DNS_IMAGE = "darkroom/coredns:1"
 BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
+POOL = "machine"  # in config.yaml, too
 READY_SECONDS = 180
 
 
@@ -51,6 +53,16 @@ def install_dns() -> None:
 def give_pods_aws() -> None:
     """Tell every pod from now on where AWS is, as EKS tells pods who they are there."""
     kubectl("apply", "--filename", str(Path(__file__).with_name("aws.yaml")))
+
+
+def offer_gpus() -> None:
+    """Have the machine's node say what one of a runtime's nodes says, so that runtimes' pods run there.
+
+    Last of all: Karpenter's own chart keeps away from nodes of a pool.
+    """
+    kubectl("label", "node", "node1", f"karpenter.sh/nodepool={POOL}")
+    capacity = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": "4"}]
+    kubectl("patch", "node", "node1", "--subresource=status", "--type=json", f"--patch={json.dumps(capacity)}")
 
 
 def install_argocd() -> None:
