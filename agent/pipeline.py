@@ -315,6 +315,9 @@ class Pipeline:
 
     def _give_back(self, work: Work, reason: JobError) -> None:
         delay_s = self.verdicts.delay_s(work, reason)
+        if work.job and work.started_at and not work.lease.lost:
+            # Before it is anybody else's, who would be overwritten.
+            self.reporter.returned(work.job, work.started_at)
         given_back = self.keeper.release(work.lease, delay_s)
         self.watch.released(work, reason, given_back)
         if given_back:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -60,6 +61,14 @@ class Reporter:
         """Have it reported until it has ended. Returns at once."""
         self._started.put(inference)
 
+    def returned(self, job: Job, started_at: datetime) -> None:
+        """Record that a job that had started waits again; whoever takes it next overwrites that."""
+        document = _begun(job, started_at) | {"returned_at": datetime.now(UTC).isoformat()}
+        try:
+            self._store.put_json(keys.record(job.key, keys.STARTED), document)
+        except Exception as error:  # noqa: BLE001 - the job goes back all the same
+            log.debug("return not recorded", key=job.key, reason=type(error).__name__)
+
     def stop(self) -> None:
         """End `run` when what has started is reported."""
         self._started.put(None)
@@ -76,13 +85,7 @@ class Reporter:
         if self._notices and not inference.ended.is_set():  # else it could arrive after the notice of the end
             self._notices.running(inference.job)
         job = inference.job
-        document = {
-            "started_at": inference.started_at.isoformat(),
-            "attempt": inference.attempt,
-            # Of a job that was not accepted through `/v1` nothing else is recorded before its end.
-            "runtime": job.runtime,
-            "task": job.task,
-        }
+        document = _begun(job, inference.started_at) | {"attempt": inference.attempt}
         self._store.put_all([*inference.listed, json_item(keys.record(job.key, keys.STARTED), document)])
 
     def _look(self, inference: Inference) -> None:
@@ -100,3 +103,8 @@ class Reporter:
             report(inference)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here must not touch the job
             log.debug("progress not reported", key=inference.job.key, reason=type(error).__name__)
+
+
+def _begun(job: Job, started_at: datetime) -> dict[str, Any]:
+    # Of a job that was not accepted through `/v1` nothing else is recorded before its end.
+    return {"started_at": started_at.isoformat(), "runtime": job.runtime, "task": job.task}

@@ -126,17 +126,18 @@ class States:
         """Return the state of the job that `record` is of: what was asked, and over it what came of it."""
         known: dict[str, Any] = {"id": record.job_id, "links": links}
         found = self._documents(record)
-        recorded = found.get(keys.JOB)
+        recorded, started, begun = found.get(keys.JOB), record.objects.get(keys.STARTED), found.get(keys.STARTED) or {}
         if recorded:
             known |= self._asked(recorded["message"])
         if result := found.get(keys.RESULT):
             known |= self._ended(Result.model_validate(result)) | {"webhook": found.get(keys.WEBHOOK)}
-        elif started := record.objects.get(keys.STARTED):
-            known |= _begun(found.get(keys.STARTED) or {}, started.at)
-            known |= {"status": "running", "progress": found.get(keys.PROGRESS)}
+        elif started and "returned_at" not in begun:
+            known |= _begun(begun, started.at) | {"status": "running", "progress": found.get(keys.PROGRESS)}
         elif recorded and (ending := overdue(recorded["message"], datetime.now(UTC))):
             known |= {"status": ending.status, "error": ending.failure, "finished_at": ending.at}
         else:
+            if started:  # and given back
+                known |= _begun(begun, started.at) | {"started_at": None}
             known["queue"] = self._queue(known.get("runtime"))
         if cancelled := record.objects.get(keys.CANCEL):
             known["cancel_requested_at"] = cancelled.at

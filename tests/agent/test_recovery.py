@@ -178,6 +178,7 @@ def test_job_longer_than_the_drain_is_interrupted_and_handed_back(stage: Stage, 
     assert stage.results() == []
     assert stage.depth() == (1, 0)
     assert [line["code"] for line in agent.logged("message released")] == ["drained"]
+    assert "returned_at" in stage.json("jobs/j/started.json"), "so that it is not said to run while it waits"
 
 
 def test_job_that_is_handed_back_for_the_last_time_leaves_a_result(stage: Stage, spawn: Spawn, webui: WebUI) -> None:

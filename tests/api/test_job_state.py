@@ -170,6 +170,17 @@ def test_progress_of_an_earlier_attempt_is_not_shown(platform: Platform) -> None
     assert (state(platform)["status"], state(platform)["progress"]) == ("running", None)
 
 
+def test_a_job_that_was_given_back_waits_again(platform: Platform) -> None:
+    submit(platform)
+    noted = {"started_at": NOW.isoformat(), "runtime": "tiny", "task": "text-to-image"}
+    platform.put("mine", keys.STARTED, noted)
+    platform.put("mine", keys.PROGRESS, {"progress": 0.9})
+    assert state(platform)["status"] == "running"
+    platform.put("mine", keys.STARTED, noted | {"returned_at": NOW.isoformat()})
+    waits = state(platform)
+    assert (waits["status"], waits["started_at"], waits["progress"]) == ("queued", None, None)
+
+
 def test_a_job_whose_agent_notes_no_time_started_when_its_note_was_written(platform: Platform) -> None:
     submit(platform)
     platform.put("mine", keys.STARTED, {})
