@@ -59,6 +59,8 @@ class Repository:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """Bring a cluster up with Argo CD, KEDA and Karpenter, and all else where manifests look for it; take it down."""
+    if machine.process() is not None:
+        pytest.exit("A cluster is up already: `make cluster-down` takes it down", returncode=2)
     began = time.monotonic()
     try:
         machine.up(install("k8s"), install("crane"))
