@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from generator import addons, packages
 from tests.e2e.cluster import dockerfiles, images, store
 from tests.e2e.cluster.images import Image
 from tests.e2e.cluster.places import CHARTS, REGISTRY
-from tests.e2e.cluster.platform import PlatformError, kubectl
+from tests.e2e.cluster.platform import kubectl, run
 from tools.install import CONTROL_PLANE, install
 from tools.modules import download
 
@@ -53,8 +52,8 @@ def _package_chart() -> None:
     helm, source = str(install("helm")), download(CORE) / "cluster" / "charts" / chart.name
     # The module has the source; a release differs in its version.
     release = ["--version", chart.version, "--app-version", chart.version]
-    _run(helm, "package", str(source), "--destination", str(folder), *release)
-    _run(helm, "repo", "index", str(folder), "--url", chart.repository)
+    run(helm, "package", str(source), "--destination", str(folder), *release)
+    run(helm, "repo", "index", str(folder), "--url", chart.repository)
 
 
 def _tell_of_the_mirror() -> None:
@@ -115,9 +114,3 @@ def _publish_package(name: str, version: str, described: Manifest, definitions: 
             annotations = {"io.crossplane.xpkg": "base"}
             store.keep(f"{image}:{key}", store.layers(runtime), layer, store.config(runtime), annotations)
     store.publish(f"{image}:{key}", f"{image}:{version}")
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PlatformError(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}")

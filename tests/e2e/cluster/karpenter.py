@@ -1,7 +1,6 @@
 """Karpenter, with EC2 simulated: it launches instances that are not there, and kwok plays their nodes and pods."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from tests.e2e.cluster import ec2
 from tests.e2e.cluster.components import ACCOUNT, REGION, ROOT
 from tests.e2e.cluster.images import Image, push
 from tests.e2e.cluster.places import EMULATOR_PORT, KUBECONFIG, NODE
-from tests.e2e.cluster.platform import PlatformError, kubectl, wait_for_deployments
+from tests.e2e.cluster.platform import kubectl, run, wait_for_deployments
 from tools.install import CONTROL_PLANE, install
 from tools.modules import download
 
@@ -111,13 +110,9 @@ def _install_karpenter(config: Config) -> None:
 
 def _helm(release: str, chart: Path, namespace: str, values: dict[str, Any], *arguments: str) -> None:
     """Install a chart. `values` win over those that `arguments` name."""
-    command = [
-        *(str(install("helm")), "install", release, str(chart), f"--kubeconfig={KUBECONFIG}"),
-        *(f"--namespace={namespace}", "--create-namespace", *arguments, "--values=-"),
-    ]
-    done = subprocess.run(command, input=yaml.safe_dump(values), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PlatformError(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}")
+    where = [f"--kubeconfig={KUBECONFIG}", f"--namespace={namespace}", "--create-namespace"]
+    command = [str(install("helm")), "install", release, str(chart), *where, *arguments, "--values=-"]
+    run(*command, stdin=yaml.safe_dump(values))
 
 
 def _client(service: str, url: str) -> Any:

@@ -31,7 +31,19 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
     Raises:
         PlatformError: It failed.
     """
-    return _run([str(install("k8s")), "kubectl", f"--kubeconfig={KUBECONFIG}", *arguments], stdin)
+    return run(str(install("k8s")), "kubectl", f"--kubeconfig={KUBECONFIG}", *arguments, stdin=stdin)
+
+
+def run(*command: str, stdin: str | None = None) -> str:
+    """Run a program and return what it prints.
+
+    Raises:
+        PlatformError: It failed.
+    """
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PlatformError(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def install_dns() -> None:
@@ -155,10 +167,3 @@ PARTS = (
     "repo-server",
     "server",
 )
-
-
-def _run(command: list[str], stdin: str | None = None) -> str:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PlatformError(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}")
-    return done.stdout
