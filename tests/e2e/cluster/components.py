@@ -225,6 +225,7 @@ KUBELET = {
     "tlsCertFile": str(KEYS / "kubelet.crt"),
     "tlsPrivateKeyFile": str(KEYS / "kubelet.key"),
     "containerRuntimeEndpoint": f"unix://{SOCKET}",
+    "providerID": "machine:///node1",
     "cgroupDriver": "cgroupfs",  # nothing here needs systemd
     "cgroupRoot": f"/{CGROUP}",
     "failCgroupV1": False,

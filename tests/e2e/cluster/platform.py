@@ -72,7 +72,8 @@ def offer_gpus() -> None:
 
     Last of all: Karpenter's own chart keeps away from nodes of a pool.
     """
-    kubectl("label", "node", "node1", f"karpenter.sh/nodepool={POOL}")
+    # Karpenter does nothing while a node of a pool is not initialized, or has no ID.
+    kubectl("label", "node", "node1", f"karpenter.sh/nodepool={POOL}", "karpenter.sh/initialized=true")
     capacity = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": "4"}]
     kubectl("patch", "node", "node1", "--subresource=status", "--type=json", f"--patch={json.dumps(capacity)}")
 
