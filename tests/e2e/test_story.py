@@ -44,6 +44,8 @@ def test_runtime_is_healthy_without_a_pod(repository: Repository) -> None:
 
 
 def test_a_burst_of_jobs_brings_pods_and_they_go_again(service: Service) -> None:
+    # Crossplane looks once a minute whether there are other runtimes.
+    until("job API routes to the runtimes", lambda: service.runtimes() == {"going", "tiny"})
     jobs = [service.submit("tiny", prompt=f"a red circle {n}", **SHORT) for n in range(16)]
 
     until("burst to the first picture", lambda: any(succeeded(service, [job]) for job in jobs))
