@@ -58,7 +58,7 @@ RENEWAL_S = 60.0
 
 @dataclass
 class Pipeline:
-    """The agent at work. Everything it needs is given to it; `agent.__main__` does that."""
+    """The agent at work. Everything it needs is given to it; `agent.main` does that."""
 
     settings: Settings
     queue: Queue

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import pytest
 
-from agent.__main__ import build
+from agent.main import build
 from agent.metrics import Metrics
 from agent.pipeline import Pipeline
 from agent.settings import Settings, load

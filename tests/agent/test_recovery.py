@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +14,8 @@ from botocore.exceptions import ClientError
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
-from agent.__main__ import build
 from agent.errors import PermanentError, RuntimeLostError
+from agent.main import build
 from agent.metrics import Metrics
 from agent.pipeline import Pipeline
 from agent.settings import load
@@ -165,6 +167,23 @@ def test_sigterm_ends_the_running_job_and_hands_the_waiting_one_back(stage: Stag
     assert [result["id"] for result in stage.results()] == ["running"]
     assert [notice["id"] for notice in stage.heard()] == ["running"]
     assert stage.depth() == (2, 0), "nothing new was begun, nothing is hidden"
+
+
+STARTING = """
+import runpy, signal, sys
+
+class First:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "boto3":
+            sys.exit(signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+sys.meta_path.insert(0, First())
+runpy.run_module("agent", run_name="__main__")
+"""
+
+
+def test_agent_that_is_to_stop_while_it_starts_hears_of_it_though_it_is_the_first_process_of_its_container() -> None:
+    assert subprocess.run([sys.executable, "-c", STARTING], check=False).returncode == 0, "not blocked, so not kept"
 
 
 def test_job_longer_than_the_drain_is_interrupted_and_handed_back(stage: Stage, spawn: Spawn, webui: WebUI) -> None:

@@ -12,7 +12,7 @@ import boto3
 import httpx
 import pytest
 
-from agent.__main__ import build
+from agent.main import build
 from agent.metrics import Metrics
 from agent.settings import load
 from api.app import create_app
