@@ -83,10 +83,11 @@ def calls(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> tuple[Clients, list[Call
         else:
             seen.append((f"{service}:{action}", params["TopicArn"]))
 
-    # All clients are made of the default session.
+    # Whoever makes clients makes them of this session.
     session = boto3.Session()
     session.events.register("provide-client-params", note)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    monkeypatch.setattr(boto3, "Session", lambda: session)
     return connect(), seen
 
 
