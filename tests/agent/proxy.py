@@ -68,6 +68,27 @@ class Proxy:
         """Let everything go well."""
         self.before, self.after = _well, _nothing
 
+    def kill_at(self, fits: Callable[[Call], bool], kill: Callable[[], object], *, after: bool) -> None:
+        """Have the caller killed at its first call that fits: before AWS gets it, or when it has had its effect."""
+        armed = threading.Event()
+        armed.set()
+
+        def killed(call: Call) -> bool:
+            if not armed.is_set() or not fits(call):
+                return False
+            armed.clear()
+            kill()
+            return True
+
+        def before(call: Call) -> Fate:
+            return "reset" if not after and killed(call) else ""
+
+        def afterwards(call: Call) -> None:
+            if after:
+                killed(call)
+
+        self.before, self.after = before, afterwards
+
     def call(self, action: str, path: str) -> Call:
         """Return the next call."""
         with self._lock:

@@ -116,25 +116,12 @@ def all_ended(stage: Stage, ids: list[str]) -> Account:
 def killing(proxy: Proxy, process: Process, call: str, after: bool) -> None:
     """Have the process killed at its next `call`: when it was asked for, or when it had its effect."""
     action, part = CALLS[call]
-    armed = threading.Event()
-    armed.set()
 
-    def fits(one: Call) -> bool:
-        if one.action == action and part in one.path and armed.is_set():
-            armed.clear()
-            process.popen.kill()
-            process.popen.wait()
-            return True
-        return False
+    def kill() -> None:
+        process.popen.kill()
+        process.popen.wait()
 
-    def before(one: Call) -> Fate:
-        return "reset" if not after and fits(one) else ""
-
-    def afterwards(one: Call) -> None:
-        if after:
-            fits(one)
-
-    proxy.before, proxy.after = before, afterwards
+    proxy.kill_at(lambda one: one.action == action and part in one.path, kill, after=after)
 
 
 def kill_at(

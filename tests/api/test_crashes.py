@@ -13,7 +13,7 @@ import pytest
 
 from contract import keys
 from contract.job import decode
-from tests.agent.proxy import Call, Fate, Proxy, proxying
+from tests.agent.proxy import Proxy, proxying
 from tests.api.serving import OUTPUTS, Running, environ, served
 from tests.conftest import Aws, eventually
 
@@ -36,21 +36,11 @@ def die(place: str, aws: Aws, running: Running, log: Path, body: dict[str, Any])
         through = Aws(proxy.url, aws.environ | {"AWS_ENDPOINT_URL": proxy.url})
         with served(through, log, running.topic, RECONCILE_SECONDS="0") as (url, process):
 
-            def killed(call: Call) -> bool:
-                if call.action != action or not call.path.endswith(path):
-                    return False
+            def kill() -> None:
                 process.kill()
                 process.wait(30)
-                return True
 
-            def before(call: Call) -> Fate:
-                return "reset" if not after and killed(call) else ""
-
-            def afterwards(call: Call) -> None:
-                if after:
-                    killed(call)
-
-            proxy.before, proxy.after = before, afterwards
+            proxy.kill_at(lambda call: call.action == action and call.path.endswith(path), kill, after=after)
             with pytest.raises(httpx.HTTPError):
                 httpx.post(f"{url}/v1/jobs", json=body, timeout=60)
             assert process.wait(30) == -signal.SIGKILL, log.read_text()
