@@ -30,7 +30,8 @@ class Service:
         self._sqs: Any = boto3.client("sqs", **emulator)
         self._sns: Any = boto3.client("sns", **emulator)
         self.url = _start_job_api()
-        self._notices = self._listen()
+        self._notices: list[str] = []
+        self._queue = self._listen()
         until("job API answers", self._answers)
 
     def submit(self, runtime: str, **parameters: object) -> str:
@@ -89,11 +90,12 @@ class Service:
         pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=_topic("input"))
         return {it["Endpoint"]: it["SubscriptionArn"] for page in pages for it in page["Subscriptions"]}
 
-    def _listen(self) -> list[str]:
-        self._queue = self._sqs.create_queue(QueueName="callbacks")["QueueUrl"]
+    def _listen(self) -> str:
+        """Return the URL of a queue that gets what the output topic says."""
+        url: str = self._sqs.create_queue(QueueName="callbacks")["QueueUrl"]
         arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:callbacks"
         self._sns.subscribe(TopicArn=_topic("output"), Protocol="sqs", Endpoint=arn)
-        return []
+        return url
 
     def _answers(self) -> bool:
         try:

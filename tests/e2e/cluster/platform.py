@@ -1,4 +1,4 @@
-"""What runs in the cluster before git says anything: DNS, Argo CD and Crossplane, each as pods of its own release."""
+"""What runs in the cluster before git says anything: DNS, Argo CD and KEDA, each as pods of its own release."""
 
 import json
 import subprocess
@@ -18,7 +18,6 @@ ARGOCD_BASE = Debian("bookworm", ("git", "gnupg", "tini", "redis-server", "ca-ce
 DNS_IMAGE = "darkroom/coredns:1"
 BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
 POOL = "machine"  # in config.yaml, too
-READY_SECONDS = 180
 
 
 class PlatformError(Exception):
